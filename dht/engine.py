@@ -1,0 +1,428 @@
+"""One DHT node on one socket, as a step function: datagrams and time in; datagrams, events and the next deadline out.
+
+The engine owns the parts (table, transactions, responder, upkeep, limits) and no algorithm: it reads a datagram, hands it to the part it
+concerns, and sends what the parts want sent. It never waits, reads no clock and opens nothing, so a thousand engines can run in one thread of
+virtual time, and the same seed gives the same bytes.
+
+An *inquiry* (a ping or a search) is pumped: as long as it has a request and the flow budget admits its endpoint, the request is sent. An
+inquiry that the budget held up waits in line, first come first served.
+
+Spec: BEP 5; BEP 32 (one family, one table), BEP 43 (read-only), BEP 45 (one id a socket).
+"""
+
+import random
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from dht.bencode import BValue
+from dht.contact import Contact, Endpoint, Family, Scope, is_allowed
+from dht.errors import ErrorResponse, MalformedBencode, MalformedMessage, QueryRefused, QueryTimeout
+from dht.inquiry import (
+    Announcement,
+    Ended,
+    Event,
+    Inquiry,
+    Ping,
+    Request,
+    Search,
+    node_search,
+    peer_search,
+)
+from dht.keyspace import InfoHash, NodeId
+from dht.krpc import (
+    DATAGRAM_MIN,
+    Answer,
+    ErrorMessage,
+    Query,
+    Response,
+    decode_message,
+    encode_query,
+    read_answer,
+)
+from dht.peerstore import PeerStore
+from dht.ratelimit import FlowBudget, SourceLimiter
+from dht.responder import Responder
+from dht.routing import RoutingTable
+from dht.tokens import Tokens
+from dht.transactions import Transaction, Transactions
+from dht.upkeep import FindNearby, Join, PingNode, RefreshBucket, Task, Upkeep
+
+SEEDS: Final = 16
+"""Contacts of the table that a search starts from: the K closest, and as many in case those are dead."""
+
+INQUIRIES_MAX: Final = 10_000
+"""Inquiries at once; a batch of links uses some hundred."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatistics:
+    """What an engine has done since it was made.
+
+    Attributes:
+        nodes: Entries of the routing table.
+        good_nodes: Those of them that are good.
+        buckets: Depth of the table.
+        in_flight: Queries without an answer yet.
+        swarms: Info-hashes for which peers are stored.
+        counts: Datagrams by what became of them, such as `query.find_node`, `response`, `dropped.rate limit`.
+        slow_after_s: After how many seconds a query counts as slow at present.
+    """
+
+    nodes: int
+    good_nodes: int
+    buckets: int
+    in_flight: int
+    swarms: int
+    counts: dict[str, int]
+    slow_after_s: float
+
+
+class Engine:
+    """A Kademlia node for one family, without a socket.
+
+    Attributes:
+        own_id: What we call ourselves.
+        family: Of our socket.
+        table: Whom we know.
+        store: The peers announced to us.
+    """
+
+    def __init__(
+        self,
+        own_id: NodeId,
+        family: Family,
+        *,
+        bound: Scope,
+        rng: random.Random,
+        now: float,
+        store: PeerStore | None = None,
+        budget: FlowBudget | None = None,
+        limiter: SourceLimiter | None = None,
+        read_only: bool = False,
+        own_endpoint: Endpoint | None = None,
+    ) -> None:
+        """Create a node that knows nobody.
+
+        Args:
+            own_id: Our 20-byte id.
+            family: The address family of the socket.
+            bound: Scope of the address it is bound to; decides which addresses are used and believed.
+            rng: All randomness, secrets included; must be cryptographically strong outside simulations.
+            now: Monotonic seconds.
+            store: Announced peers; shared by the two engines of a dual-stack node.
+            budget: Bounds new flows; shared by everything behind one router. None for no bound.
+            limiter: Bounds queries answered per source. None for the default limit.
+            read_only: Whether to answer no queries and to say so in ours. Spec: BEP 43.
+            own_endpoint: Where we are bound, if to a specific address; we do not talk to ourselves.
+        """
+        self.own_id = own_id
+        self.family = family
+        self.table = RoutingTable(own_id, family, now=now)
+        self.store = store if store is not None else PeerStore()
+        self._bound = bound
+        self._rng = rng
+        self._read_only = read_only
+        self._own_endpoint = own_endpoint
+        self._budget = budget if budget is not None else FlowBudget(float("inf"), now=now)
+        self._limiter = limiter if limiter is not None else SourceLimiter()
+        self._transactions: Transactions[Inquiry] = Transactions(rng)
+        self._responder = Responder(own_id, self.table, self.store, Tokens(rng, now=now), rng)
+        self._upkeep = Upkeep(self.table, rng, now=now)
+        self._entry_points: list[Endpoint] = []
+        self._routers: frozenset[Endpoint] = frozenset()
+        self._known: list[Contact] = []
+        self._join: Search | None = None
+        self._inquiries: dict[Inquiry, None] = {}
+        self._starved: deque[Inquiry] = deque()
+        self._outbox: list[tuple[bytes, Endpoint]] = []
+        self._events: list[Event] = []
+        self._counts: Counter[str] = Counter()
+        self._heard_at = now
+
+    # Configuration
+
+    def lend(self, sibling: RoutingTable) -> None:
+        """Give read access to the table of the other family's engine. Spec: BEP 32 "nodes6"."""
+        self._responder.lend(sibling)
+
+    def use_entry_points(
+        self,
+        endpoints: Iterable[Endpoint],
+        *,
+        routers: Iterable[Endpoint] = (),
+        known: Iterable[Contact] = (),
+    ) -> None:
+        """Say where joins begin.
+
+        Args:
+            endpoints: Hosts to ask for nodes when too few are known.
+            routers: Those of them, usually public bootstrap hosts, that must never enter the table. Spec: BEP 5.
+            known: Contacts from a saved state, asked before any host.
+        """
+        self._entry_points = [it for it in endpoints if self._is_usable(it)]
+        self._routers = frozenset(routers)
+        self._known = [it for it in known if self._is_usable(it.endpoint) and it.id != self.own_id]
+
+    # Calls
+
+    def ping(self, endpoint: Endpoint, *, now: float) -> Ping:
+        """Start a ping; an `Ended` event tells when it is over.
+
+        Raises:
+            QueryRefused: The address is not allowed, or too much is going on.
+        """
+        if not self._is_usable(endpoint):
+            raise QueryRefused("address not allowed")
+        ping = Ping(endpoint)
+        self._start(ping, now)
+        return ping
+
+    def find_node(self, target: NodeId, *, now: float) -> Search:
+        """Start a search for the nodes nearest to `target`; an `Ended` event tells when it is over.
+
+        Raises:
+            QueryRefused: Too much is going on.
+        """
+        search = node_search(target, self._seeds(target, now))
+        self._start(search, now)
+        return search
+
+    def get_peers(
+        self, info_hash: InfoHash, *, now: float, announcement: Announcement | None = None
+    ) -> Search:
+        """Start a search for peers: `PeersFound` events as they come, `Ended` at the end.
+
+        Args:
+            info_hash: 20 bytes.
+            now: Monotonic seconds.
+            announcement: What to announce to the closest nodes at the end, if anything.
+
+        Raises:
+            QueryRefused: Too much is going on.
+        """
+        search = peer_search(info_hash, self._seeds(info_hash, now), announcement)
+        self._start(search, now)
+        return search
+
+    def cancel(self, inquiry: Inquiry) -> None:
+        """Forget an inquiry; no further event will name it."""
+        self._inquiries.pop(inquiry, None)
+        self._transactions.abandon(inquiry)
+        if inquiry in self._starved:
+            self._starved.remove(inquiry)
+
+    # Input
+
+    def receive_datagram(self, data: bytes, source: Endpoint, *, now: float) -> None:
+        """Take a datagram from anyone; whatever it holds, nothing is raised."""
+        self._counts["received"] += 1
+        if not is_allowed(source, self._bound):
+            return self._drop("source not allowed")
+        try:
+            message = decode_message(data)
+        except MalformedBencode:
+            return self._drop("not bencoding" if len(data) >= DATAGRAM_MIN else "too short")
+        except MalformedMessage as error:
+            return self._drop(error.fault)
+        if isinstance(message, Query):
+            self._receive_query(message, source, now)
+        else:
+            self._receive_answer(message, source, now)
+
+    def handle_deadlines(self, *, now: float) -> None:
+        """Do what is due: slow and failed queries, upkeep, and inquiries that waited for the budget."""
+        for transaction, failed in self._transactions.expire(now=now):
+            if failed:
+                self._fail(transaction, now)
+            else:
+                transaction.owner.slow(transaction.endpoint)
+            self._pump(transaction.owner, now)
+        for task in self._upkeep.due(now=now):
+            self._perform(task, now)
+        self._feed_starved(now)
+
+    # Output
+
+    def datagrams_to_send(self) -> list[tuple[bytes, Endpoint]]:
+        """Take the datagrams that are to be sent, in order."""
+        outbox, self._outbox = self._outbox, []
+        return outbox
+
+    def take_events(self) -> list[Event]:
+        """Take what has happened to inquiries, in order."""
+        events, self._events = self._events, []
+        return events
+
+    def next_deadline(self, *, now: float) -> float:
+        """Return when `handle_deadlines` is to be called, in monotonic seconds."""
+        deadline = min(self._transactions.next_deadline(), self._upkeep.next_deadline())
+        return min(deadline, self._budget.ready_at(now=now)) if self._starved else deadline
+
+    def statistics(self, *, now: float) -> EngineStatistics:
+        """Return a snapshot of sizes and counts."""
+        return EngineStatistics(
+            nodes=len(self.table),
+            good_nodes=self.table.good_count(now=now),
+            buckets=self.table.depth,
+            in_flight=len(self._transactions),
+            swarms=len(self.store),
+            counts=dict(sorted(self._counts.items())),
+            slow_after_s=self._transactions.round_trips.slow_s,
+        )
+
+    # Queries of others
+
+    def _receive_query(self, query: Query, source: Endpoint, now: float) -> None:
+        if self._read_only:
+            return self._drop("query to a read-only node")
+        if not self._limiter.admits(source, now=now):
+            return self._drop("rate limit")
+        reply = self._responder.answer(query, source, now=now)
+        if reply is None:
+            return self._drop("method never answered")
+        self._counts["queries answered"] += 1
+        self._outbox.append((reply, source))
+        if not query.read_only:
+            self._meet(query, source, now)
+
+    def _meet(self, query: Query, source: Endpoint, now: float) -> None:
+        """Consider the sender of a query as an acquaintance: only an answer to a ping would make it one."""
+        sender_id = query.arguments.get(b"id") if query.arguments is not None else None
+        if not isinstance(sender_id, bytes) or len(sender_id) != len(self.own_id):
+            return
+        sender = Contact(NodeId(sender_id), source)
+        if source in self._routers or not self.table.queried(sender, now=now):
+            return
+        if self._upkeep.greets(sender, now=now):
+            self._start(Ping(source), now)
+
+    # Answers to our queries
+
+    def _receive_answer(
+        self, message: Response | ErrorMessage, source: Endpoint, now: float
+    ) -> None:
+        transaction = self._transactions.match(source, message.transaction_id, now=now)
+        if transaction is None:
+            return self._drop("answer to nothing asked")
+        self._heard_at = now
+        inquiry = transaction.owner
+        if isinstance(message, ErrorMessage):
+            self._counts["errors received"] += 1
+            inquiry.failed(source, ErrorResponse(message.code, message.text))
+        else:
+            self._counts["answers received"] += 1
+            self._take_answer(message, transaction, now)
+        self._pump(inquiry, now)
+
+    def _take_answer(
+        self, response: Response, transaction: Transaction[Inquiry], now: float
+    ) -> None:
+        sender = Contact(response.sender, transaction.endpoint)
+        rtt_s = now - transaction.sent_at
+        if sender.endpoint not in self._routers:
+            self.table.answered(sender, rtt_s=rtt_s, now=now)
+        answer = read_answer(response, self.family)
+        transaction.owner.answered(sender, self._believable(answer), rtt_s=rtt_s)
+
+    def _believable(self, answer: Answer) -> Answer:
+        """Leave out of an answer whatever must not be sent to."""
+        return Answer(
+            [
+                contact
+                for contact in answer.contacts
+                if contact.id != self.own_id and self._is_usable(contact.endpoint)
+            ],
+            [peer for peer in answer.peers if is_allowed(peer, self._bound)],
+            answer.token,
+        )
+
+    def _fail(self, transaction: Transaction[Inquiry], now: float) -> None:
+        self._counts["queries unanswered"] += 1
+        # Silence speaks against a node only if somebody else was heard meanwhile; else it may be our own line.
+        if self._heard_at > transaction.sent_at:
+            self.table.failed(transaction.endpoint)
+        transaction.owner.failed(transaction.endpoint, QueryTimeout(now - transaction.sent_at))
+
+    # Inquiries
+
+    def _start(self, inquiry: Inquiry, now: float) -> None:
+        if len(self._inquiries) >= INQUIRIES_MAX:
+            raise QueryRefused("too many inquiries at once")
+        self._inquiries[inquiry] = None
+        self._pump(inquiry, now)
+
+    def _pump(self, inquiry: Inquiry, now: float) -> None:
+        """Send what an inquiry wants sent, as far as limits allow, and notice its end."""
+        if inquiry not in self._inquiries:
+            return
+        while (request := inquiry.next_request()) is not None:
+            if not self._budget.admits(request.endpoint, now=now):
+                if inquiry not in self._starved:
+                    self._starved.append(inquiry)
+                break
+            self._send(request, inquiry, now)
+        self._events += inquiry.take_found()
+        if inquiry.is_done:
+            self._end(inquiry, now)
+
+    def _send(self, request: Request, inquiry: Inquiry, now: float) -> None:
+        inquiry.sent(request)
+        try:
+            transaction = self._transactions.begin(request.endpoint, inquiry, now=now)
+        except QueryRefused as refusal:
+            inquiry.failed(request.endpoint, refusal)
+            return
+        arguments: dict[bytes, BValue] = {b"id": self.own_id, **request.arguments}
+        datagram = encode_query(
+            transaction.id, request.method, arguments, read_only=self._read_only
+        )
+        self._counts["queries sent"] += 1
+        self._outbox.append((datagram, request.endpoint))
+
+    def _end(self, inquiry: Inquiry, now: float) -> None:
+        del self._inquiries[inquiry]
+        if inquiry is self._join:
+            self._join = None
+            self._upkeep.join_ended(now=now)
+        self._events.append(Ended(inquiry))
+
+    def _feed_starved(self, now: float) -> None:
+        for _ in range(len(self._starved)):
+            if self._budget.ready_at(now=now) > now:
+                return
+            self._pump(self._starved.popleft(), now)
+
+    # Upkeep
+
+    def _perform(self, task: Task, now: float) -> None:
+        match task:
+            case Join():
+                self._start_join(now)
+            case FindNearby():
+                self.find_node(self.own_id, now=now)
+            case RefreshBucket(target):
+                self.find_node(target, now=now)
+            case PingNode(endpoint):
+                self._start(Ping(endpoint), now)
+
+    def _start_join(self, now: float) -> None:
+        """Search for ourselves, beginning with saved contacts, and with the bootstrap hosts if the table is small."""
+        seeds = self._seeds(self.own_id, now) + self._known
+        self._join = node_search(self.own_id, seeds, self._entry_points)
+        self._start(self._join, now)
+
+    def _seeds(self, target: bytes, now: float) -> list[Contact]:
+        return self.table.closest(target, SEEDS, now=now)
+
+    def _is_usable(self, endpoint: Endpoint) -> bool:
+        """Tell whether a query may go to an endpoint: allowed, of our family, and not ourselves."""
+        return (
+            len(endpoint) == self.family.endpoint_bytes
+            and endpoint != self._own_endpoint
+            and is_allowed(endpoint, self._bound)
+        )
+
+    def _drop(self, reason: str) -> None:
+        self._counts[f"dropped: {reason}"] += 1

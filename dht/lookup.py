@@ -1,0 +1,189 @@
+"""An iterative lookup, as an object that is told what happened and asked whom to query next.
+
+Candidates are kept sorted by distance to the target. At any moment `alpha` queries may be in flight, always to the nearest candidates not
+yet asked, and a slow one gives up its place without giving up its chance: as long as it stands among the K nearest it is asked once more, since a
+lost datagram looks just like a dead node. The lookup is done when the K nearest candidates that are alive have all answered: not when a round
+brings nothing nearer, which is where careless lookups stop short. There is no lock and nothing to wait for, so it cannot deadlock.
+
+Spec: BEP 5 "DHT Queries"; Maymounkov and Mazieres, "Kademlia" (2002), section 2.3. Slow queries freeing their place, one candidate a network
+and the cap on candidates are libtorrent's practice.
+"""
+
+from bisect import insort
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final
+
+from dht.contact import Contact, Endpoint, Scope, network_of, scope_of
+from dht.routing import K
+
+ALPHA: Final = 4
+"""Queries in flight that are not slow; clients use 3 to 5."""
+
+CANDIDATES_MAX: Final = 200
+"""Candidates kept: 25 times what decides the result."""
+
+ATTEMPTS_MAX: Final = 2
+"""Queries to one candidate: at 5 % loss each way one in ten is lost, two in a row one in a hundred."""
+
+QUERIES_MAX: Final = 200
+"""Queries in one lookup, however many nodes are invented to prolong it; an honest one needs about 30."""
+
+
+class State(Enum):
+    """What has become of a candidate."""
+
+    WAITING = "waiting"
+    ASKED = "asked"
+    SLOW = "slow"
+    ANSWERED = "answered"
+    FAILED = "failed"
+
+
+class _Candidate:
+    __slots__ = ("attempts", "contact", "distance", "open", "state")
+
+    def __init__(self, contact: Contact, distance: int) -> None:
+        self.contact = contact
+        self.distance = distance
+        self.state = State.WAITING
+        self.attempts = 0
+        self.open = 0
+
+    def __lt__(self, other: "_Candidate") -> bool:
+        return self.distance < other.distance
+
+
+class Lookup:
+    """The search for the K living nodes nearest to a target."""
+
+    def __init__(self, target: bytes, seeds: Iterable[Contact] = (), *, alpha: int = ALPHA) -> None:
+        """Start with what the routing table knows.
+
+        Args:
+            target: 20 bytes.
+            seeds: Contacts to begin with, in any order.
+            alpha: Queries in flight that are not slow.
+        """
+        self.target = target
+        self._key = int.from_bytes(target)
+        self._alpha = alpha
+        self._ranked: list[_Candidate] = []
+        self._by_endpoint: dict[Endpoint, _Candidate] = {}
+        self._networks: dict[bytes, Endpoint] = {}
+        self._in_flight = 0
+        self._asked = 0
+        self.answered_count = 0
+        self.failed_count = 0
+        self.add(seeds)
+
+    @property
+    def asked_count(self) -> int:
+        """How many candidates have been queried."""
+        return self._asked
+
+    def add(self, contacts: Iterable[Contact]) -> None:
+        """Take in contacts that somebody named; known endpoints and crowded networks are passed over."""
+        for contact in contacts:
+            if contact.endpoint in self._by_endpoint or self._is_crowded(contact.endpoint):
+                continue
+            candidate = _Candidate(contact, int.from_bytes(contact.id) ^ self._key)
+            self._by_endpoint[contact.endpoint] = candidate
+            insort(self._ranked, candidate)
+        self._trim()
+
+    def next_query(self) -> Contact | None:
+        """Return whom to ask now, or None while enough is in flight or nothing is left to ask."""
+        if self._in_flight >= self._alpha or self._asked >= QUERIES_MAX:
+            return None
+        nearer, again = 0, None
+        for candidate in self._ranked:
+            if candidate.state is State.WAITING:
+                return candidate.contact
+            if candidate.state in (State.ASKED, State.ANSWERED):
+                nearer += 1
+                if nearer == K:
+                    break
+            elif candidate.state is State.SLOW and candidate.attempts < ATTEMPTS_MAX:
+                again = again or candidate.contact
+        return again
+
+    def asked(self, endpoint: Endpoint) -> None:
+        """Note that a candidate is being queried."""
+        candidate = self._by_endpoint[endpoint]
+        candidate.state = State.ASKED
+        candidate.attempts += 1
+        candidate.open += 1
+        self._in_flight += 1
+        self._asked += 1
+
+    def slow(self, endpoint: Endpoint) -> None:
+        """Note that a query has passed its soft deadline: somebody else may be asked in the meantime."""
+        candidate = self._by_endpoint[endpoint]
+        if candidate.state is State.ASKED:
+            candidate.state = State.SLOW
+            self._in_flight -= 1
+
+    def answered(self, sender: Contact, contacts: Iterable[Contact] = ()) -> None:
+        """Note that a candidate answered, and whom it named.
+
+        A sender whose id is not the one it was known by does not stand where it was thought to, so it cannot be among the closest; whom it
+        named may still help.
+        """
+        candidate = self._by_endpoint[sender.endpoint]
+        self._settle(candidate, State.ANSWERED if candidate.contact == sender else State.FAILED)
+        self.add(contacts)
+
+    def failed(self, endpoint: Endpoint) -> None:
+        """Note that a query to a candidate was refused or never answered."""
+        candidate = self._by_endpoint[endpoint]
+        candidate.open -= 1
+        if candidate.open == 0:
+            self._settle(candidate, State.FAILED)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the K nearest living candidates have answered, or nobody is left who might change the result."""
+        spent = self._asked >= QUERIES_MAX
+        answered = 0
+        for candidate in self._ranked:
+            if candidate.state is State.ANSWERED:
+                answered += 1
+                if answered == K:
+                    return True
+            elif candidate.state in (State.ASKED, State.SLOW):
+                return False
+            elif candidate.state is State.WAITING and not spent:
+                return False
+        return True
+
+    def closest(self) -> list[Contact]:
+        """Return the candidates that have answered, nearest first; when the lookup is done the first K are its result."""
+        return [it.contact for it in self._ranked if it.state is State.ANSWERED]
+
+    def _settle(self, candidate: _Candidate, state: State) -> None:
+        """Give a candidate its last state, unless it has one: its second answer or failure changes nothing."""
+        if candidate.state is State.ASKED:
+            self._in_flight -= 1
+        if candidate.state in (State.ANSWERED, State.FAILED):
+            return
+        candidate.state = state
+        if state is State.ANSWERED:
+            self.answered_count += 1
+        else:
+            self.failed_count += 1
+
+    def _is_crowded(self, endpoint: Endpoint) -> bool:
+        """Tell whether the network of a public endpoint has a candidate already; note the endpoint if not."""
+        if scope_of(endpoint) is not Scope.GLOBAL:
+            return False
+        return self._networks.setdefault(network_of(endpoint), endpoint) != endpoint
+
+    def _trim(self) -> None:
+        """Let the farthest candidates go that were never asked."""
+        for index in range(len(self._ranked) - 1, CANDIDATES_MAX - 1, -1):
+            candidate = self._ranked[index]
+            if candidate.state is State.WAITING:
+                del self._ranked[index]
+                del self._by_endpoint[candidate.contact.endpoint]
+                self._networks.pop(network_of(candidate.contact.endpoint), None)

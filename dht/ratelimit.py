@@ -1,0 +1,198 @@
+"""Limits: how much a stranger may ask of us, and how fast we may open flows.
+
+`TokenBucket` is the usual one. `SourceLimiter` holds one per querying address, so that a flood costs its sender only. `FlowBudget`
+bounds what home routers die of, which is not bytes but entries in their translation table: it counts remote endpoints that were not spoken to
+lately, and everything we send first passes through it.
+
+Spec: none in the BEPs. Figures: libtorrent blocks an address for 5 minutes after 50 messages in 10 s; a widespread router holds 8,192
+entries for 30 s each and slows down above a third of that, which is about 90 new endpoints a second.
+"""
+
+from collections import OrderedDict
+from enum import Enum
+from typing import Final
+
+from dht.contact import Endpoint, Scope, address_of, network_of, scope_of
+
+QUERIES_PER_S: Final = 5.0
+"""Queries answered from one address, sustained; what libtorrent tolerates."""
+
+QUERIES_BURST: Final = 50.0
+"""Queries answered from one address at once."""
+
+BLOCK_S: Final = 300.0
+"""How long an address is ignored once it keeps asking far beyond the limit."""
+
+ABUSE_EXCESS: Final = 100
+"""Refused queries in a row after which an address is blocked."""
+
+SOURCES_MAX: Final = 20_000
+"""Addresses remembered; the one silent longest is forgotten, and starts afresh if it returns."""
+
+FLOW_LIFETIME_S: Final = 30.0
+"""How long a router keeps a UDP flow that is silent, at the short end."""
+
+FLOWS_MAX: Final = 100_000
+"""Flows remembered; more than any router holds."""
+
+
+class Budget(Enum):
+    """New remote endpoints per second: the main knob of politeness towards one's own router.
+
+    `HOME` fills a third of an 8,192-entry table at 30 s an entry.
+    """
+
+    GENTLE = 20.0
+    HOME = 80.0
+    SERVER = float("inf")
+
+    @property
+    def endpoints_per_s(self) -> float:
+        """New remote endpoints per second; infinite where there is no limit."""
+        return self.value
+
+
+class TokenBucket:
+    """So many per second, and a burst of at most so many at once."""
+
+    __slots__ = ("_at", "_level", "burst", "rate")
+
+    def __init__(self, rate: float, burst: float, *, now: float) -> None:
+        """Start full.
+
+        Args:
+            rate: Units per second; may be infinite.
+            burst: Most units that collect.
+            now: Monotonic seconds.
+        """
+        self.rate = rate
+        self.burst = burst
+        self._level = burst
+        self._at = now
+
+    def take(self, *, now: float) -> bool:
+        """Take one unit if there is one."""
+        self._refill(now)
+        if self._level < 1.0:
+            return False
+        self._level -= 1.0
+        return True
+
+    def ready_at(self, *, now: float) -> float:
+        """Return when `take` will next succeed: `now` or later, in monotonic seconds."""
+        self._refill(now)
+        return now if self._level >= 1.0 else now + (1.0 - self._level) / self.rate
+
+    def _refill(self, now: float) -> None:
+        if now > self._at:
+            self._level = min(self.burst, self._level + (now - self._at) * self.rate)
+            self._at = now
+
+
+class _Source:
+    __slots__ = ("blocked_until", "bucket", "refused")
+
+    def __init__(self, bucket: TokenBucket) -> None:
+        self.bucket = bucket
+        self.refused = 0
+        self.blocked_until = 0.0
+
+
+class SourceLimiter:
+    """Bounds the queries answered per source: an IPv4 address, an IPv6 /64, or, on loopback and in private networks, an endpoint.
+
+    Several nodes may share a local address (that is how networks are tested), while a public one belongs to one party.
+    """
+
+    def __init__(self, *, rate: float = QUERIES_PER_S, burst: float = QUERIES_BURST) -> None:
+        """Set the limit for every source; an infinite rate switches the limiter off."""
+        self._rate = rate
+        self._burst = burst
+        self._sources: OrderedDict[bytes, _Source] = OrderedDict()
+        self._unlimited = rate == float("inf")
+
+    def admits(self, source: Endpoint, *, now: float) -> bool:
+        """Count a query from `source`; tell whether to answer it."""
+        if self._unlimited:
+            return True
+        entry = self._entry(_party(source), now)
+        if now < entry.blocked_until:
+            return False
+        if entry.bucket.take(now=now):
+            entry.refused = 0
+            return True
+        entry.refused += 1
+        if entry.refused >= ABUSE_EXCESS:
+            entry.blocked_until, entry.refused = now + BLOCK_S, 0
+        return False
+
+    def _entry(self, party: bytes, now: float) -> _Source:
+        entry = self._sources.get(party)
+        if entry is None:
+            entry = self._sources[party] = _Source(TokenBucket(self._rate, self._burst, now=now))
+            if len(self._sources) > SOURCES_MAX:
+                self._sources.popitem(last=False)
+        else:
+            self._sources.move_to_end(party)
+        return entry
+
+
+def _party(source: Endpoint) -> bytes:
+    if scope_of(source) is not Scope.GLOBAL:
+        return source
+    return address_of(source) if len(source) == 6 else network_of(source)
+
+
+class FlowBudget:
+    """Bounds the new remote endpoints per second.
+
+    One budget serves all sockets of a process, since they share the router. An endpoint spoken to within `FLOW_LIFETIME_S`
+    costs nothing, and neither does answering: the querier has opened that flow.
+    """
+
+    def __init__(self, endpoints_per_s: float = Budget.HOME.endpoints_per_s, *, now: float) -> None:
+        """Start with one second's worth.
+
+        Args:
+            endpoints_per_s: New endpoints per second; infinite for no limit.
+            now: Monotonic seconds.
+        """
+        self._bucket = TokenBucket(endpoints_per_s, endpoints_per_s, now=now)
+        self._unlimited = endpoints_per_s == float("inf")
+        self._flows: OrderedDict[Endpoint, float] = OrderedDict()
+        self.opened = 0
+
+    @property
+    def endpoints_per_s(self) -> float:
+        """The limit."""
+        return self._bucket.rate
+
+    def admits(self, to: Endpoint, *, now: float) -> bool:
+        """Count a datagram or dial to an endpoint; tell whether it may go out now."""
+        if self._flows.get(to, -FLOW_LIFETIME_S) + FLOW_LIFETIME_S <= now:
+            if not self._unlimited and not self._bucket.take(now=now):
+                return False
+            self.opened += 1
+        self._remember(to, now)
+        return True
+
+    def ready_at(self, *, now: float) -> float:
+        """Return when a new endpoint will next be admitted, in monotonic seconds."""
+        return now if self._unlimited else self._bucket.ready_at(now=now)
+
+    def live_flows(self, *, now: float) -> int:
+        """Return how many flows a router is likely to hold for us at this moment."""
+        self._forget_old(now)
+        return len(self._flows)
+
+    def _remember(self, to: Endpoint, now: float) -> None:
+        self._flows[to] = now
+        self._flows.move_to_end(to)
+        self._forget_old(now)
+
+    def _forget_old(self, now: float) -> None:
+        while self._flows:
+            to, used_at = next(iter(self._flows.items()))
+            if used_at + FLOW_LIFETIME_S > now and len(self._flows) <= FLOWS_MAX:
+                return
+            del self._flows[to]

@@ -1,0 +1,378 @@
+"""The routing table: whom we know, kept so that much is known nearby and a little everywhere.
+
+The table is a list of buckets. Bucket i holds nodes that share exactly i leading bits with our own id; the last holds those that share at
+least as many as its index, and only it may split. So finding a node's bucket is one XOR and one bit length.
+
+Three levels of acquaintance are kept apart. A node *heard of* (named by others) does not enter at all. A node that *queried us* may be worth
+a ping. Only a node that *answered us* is an entry. Whether an entry is good, questionable or bad is never stored, but derived from its
+timestamps. The table sends nothing: it says whom to ping and which range to refresh.
+
+For the commonest work, answering find_node, each full bucket keeps its contacts ready in wire form until the first of them stops being good.
+
+Departures from the paper and BEP 5: a replacement cache per bucket (as in the Kademlia paper's section 4.1) instead of pinging before each
+insertion; one entry per public address and one per /24 or /64 in a bucket, so that a party with many addresses gains little.
+
+Spec: BEP 5 "Routing Table"; Maymounkov and Mazieres, "Kademlia" (2002), sections 2.4 and 4.1.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from heapq import nsmallest
+from typing import Final
+
+from dht.contact import Contact, Endpoint, Family, Scope, address_of, network_of, scope_of
+from dht.keyspace import ID_BITS, NodeId, shared_prefix
+
+K: Final = 8
+"""Nodes in a bucket, and in an answer. Spec: BEP 5."""
+
+REPLACEMENTS_MAX: Final = 8
+"""Nodes that wait for a place in a full bucket."""
+
+GOOD_FOR_S: Final = 900.0
+"""Seconds without a sign of life after which a node is questionable. Spec: BEP 5 "Routing Table"."""
+
+FAILURES_BAD: Final = 2
+"""Unanswered queries in a row that make a node bad."""
+
+FAILURES_DROPPED: Final = 4
+"""Unanswered queries in a row after which a node leaves, even if nobody waits for its place."""
+
+NODES_PER_NETWORK_MAX: Final = 10
+"""Nodes of one public /24 or /64 in the whole table."""
+
+
+class Status(Enum):
+    """How far a node can be relied on. Spec: BEP 5 "Routing Table"."""
+
+    GOOD = "good"
+    QUESTIONABLE = "questionable"
+    BAD = "bad"
+
+
+class Node:
+    """An entry of the table: a node that has answered us.
+
+    Attributes:
+        contact: Its id and endpoint.
+        key: Its id as an integer.
+        heard_at: When it last answered us or, having answered once, asked us something; in monotonic seconds.
+        failures: Queries in a row that it left unanswered.
+        rtt_s: Its last round trip in seconds.
+    """
+
+    __slots__ = ("contact", "failures", "heard_at", "key", "rtt_s")
+
+    def __init__(self, contact: Contact, *, heard_at: float, rtt_s: float) -> None:
+        """Create the entry of a node that has just answered."""
+        self.contact = contact
+        self.key = int.from_bytes(contact.id)
+        self.heard_at = heard_at
+        self.failures = 0
+        self.rtt_s = rtt_s
+
+    def is_good(self, *, now: float) -> bool:
+        """Tell whether the node was heard of its own accord or ours within 15 minutes, and never failed since."""
+        return not self.failures and now < self.heard_at + GOOD_FOR_S
+
+    def status(self, *, now: float) -> Status:
+        """Derive how far the node can be relied on at `now`."""
+        if self.failures >= FAILURES_BAD:
+            return Status.BAD
+        return Status.GOOD if self.is_good(now=now) else Status.QUESTIONABLE
+
+
+class _Bucket:
+    __slots__ = ("changed_at", "nodes", "ready", "ready_until", "replacements")
+
+    def __init__(self, nodes: list[Node], *, changed_at: float) -> None:
+        self.nodes = nodes
+        self.replacements: list[Node] = []
+        self.changed_at = changed_at
+        self.ready = b""
+        self.ready_until = float("-inf")
+
+    def good(self, now: float) -> list[Node]:
+        return [node for node in self.nodes if node.is_good(now=now)]
+
+    def not_bad(self) -> list[Node]:
+        return [node for node in self.nodes if node.failures < FAILURES_BAD]
+
+    def touch(self) -> None:
+        """Forget the prepared answer, because a node came, went or changed its status."""
+        self.ready_until = float("-inf")
+
+
+_Pick = Callable[[_Bucket], list[Node]]
+
+
+class RoutingTable:
+    """The nodes of one family that a node with one id knows."""
+
+    def __init__(self, own_id: NodeId, family: Family, *, now: float) -> None:
+        """Create an empty table.
+
+        Args:
+            own_id: The id around which knowledge is dense.
+            family: Of all endpoints in the table. Spec: BEP 32.
+            now: Monotonic seconds.
+        """
+        self.own_id = own_id
+        self.family = family
+        self._own_key = int.from_bytes(own_id)
+        self._buckets = [_Bucket([], changed_at=now)]
+        self._by_identity: dict[bytes, Node] = {}
+        self._per_network: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        """Return the number of entries, replacements not counted."""
+        return len(self._by_identity)
+
+    def __iter__(self) -> Iterator[Node]:
+        """Iterate over the entries, far ones first."""
+        for bucket in self._buckets:
+            yield from bucket.nodes
+
+    @property
+    def depth(self) -> int:
+        """Number of buckets."""
+        return len(self._buckets)
+
+    def find(self, endpoint: Endpoint) -> Node | None:
+        """Return the entry at an endpoint, if there is one."""
+        node = self._by_identity.get(_identity(endpoint))
+        return node if node is not None and node.contact.endpoint == endpoint else None
+
+    # What happened
+
+    def answered(self, contact: Contact, *, rtt_s: float, now: float) -> bool:
+        """Note that a node answered a query of ours; enter it if there is room.
+
+        A known endpoint that shows a new id loses its entry first. A second endpoint at a known public address is turned away.
+
+        Returns:
+            Whether the node is now an entry of the table.
+        """
+        known = self._by_identity.get(_identity(contact.endpoint))
+        if known is not None and known.contact == contact:
+            self._refresh(known, rtt_s, now)
+            return True
+        if known is not None:
+            if known.contact.endpoint != contact.endpoint and known.is_good(now=now):
+                return False
+            self._remove(known)
+        if contact.id == self.own_id:
+            return False
+        return self._insert(Node(contact, heard_at=now, rtt_s=rtt_s), now)
+
+    def queried(self, contact: Contact, *, now: float) -> bool:
+        """Note that a node queried us.
+
+        Returns:
+            Whether it is a stranger for whom there would be room: whether to ping it, for only an answer makes it an entry.
+        """
+        known = self._by_identity.get(_identity(contact.endpoint))
+        if known is None:
+            return contact.id != self.own_id and self._has_room(contact, now)
+        if known.contact == contact:
+            known.heard_at = now
+        return False
+
+    def failed(self, endpoint: Endpoint) -> None:
+        """Note that a node left a query unanswered until its hard deadline."""
+        node = self.find(endpoint)
+        if node is None:
+            return
+        node.failures += 1
+        bucket = self._bucket_of(node.key)
+        bucket.touch()
+        if node.failures >= FAILURES_BAD and bucket.replacements:
+            self._replace(node, bucket)
+        elif node.failures >= FAILURES_DROPPED:
+            self._remove(node)
+
+    # Whom to tell of, whom to ask
+
+    def closest(self, target: bytes, count: int = K, *, now: float) -> list[Contact]:
+        """Return the contacts nearest to a target that are not bad, nearest first.
+
+        Args:
+            target: 20 bytes.
+            count: How many at most.
+            now: Monotonic seconds.
+        """
+        return [node.contact for node in self._nearest(target, count, _Bucket.not_bad)]
+
+    def nearest_compact(self, target: bytes, *, now: float) -> bytes:
+        """Return the nearest good contacts, at most K, in wire form: the `nodes` of an answer.
+
+        Their order is that of distance only where the bucket of the target is not full.
+
+        Spec: BEP 5 "find_node": good nodes only.
+        """
+        bucket = self._bucket_of(int.from_bytes(target))
+        if now < bucket.ready_until:
+            return bucket.ready
+        good = bucket.good(now)
+        if len(good) < K:
+            return _compact(self._nearest(target, K, lambda bucket: bucket.good(now)))
+        bucket.ready = _compact(good)
+        bucket.ready_until = min(node.heard_at for node in good) + GOOD_FOR_S
+        return bucket.ready
+
+    def questionable(self, *, now: float) -> list[Node]:
+        """Return the entries worth a ping because they fell silent or failed, those silent longest first."""
+        doubtful = [node for node in self if not node.is_good(now=now)]
+        return sorted(doubtful, key=lambda node: node.heard_at)
+
+    def stale_prefixes(self, *, now: float) -> list[int]:
+        """Return the indices of buckets in which nothing changed for `GOOD_FOR_S`. Spec: BEP 5 "Routing Table"."""
+        return [
+            index
+            for index, bucket in enumerate(self._buckets)
+            if bucket.changed_at + GOOD_FOR_S <= now
+        ]
+
+    def mark_refreshed(self, index: int, *, now: float) -> None:
+        """Note that a refresh of bucket `index` has been started, so that it is not stale before it could be."""
+        if index < len(self._buckets):
+            self._buckets[index].changed_at = now
+
+    def good_count(self, *, now: float) -> int:
+        """Return how many entries are good."""
+        return sum(node.is_good(now=now) for node in self)
+
+    # Inside
+
+    def _bucket_of(self, key: int) -> _Bucket:
+        return self._buckets[self._index_of(key)]
+
+    def _index_of(self, key: int) -> int:
+        return min(ID_BITS - (key ^ self._own_key).bit_length(), len(self._buckets) - 1)
+
+    def _nearest(self, target: bytes, count: int, pick: _Pick) -> list[Node]:
+        """Return the `count` nearest of the nodes that `pick` takes from each bucket.
+
+        Every node of the target's own bucket is nearer than any in the deeper buckets, those are nearer than any in the bucket before, and
+        so on; hence it is enough to take whole groups until there are `count`.
+        """
+        key = int.from_bytes(target)
+        index = self._index_of(key)
+        found = pick(self._buckets[index])
+        if len(found) < count:
+            for bucket in self._buckets[index + 1 :]:
+                found += pick(bucket)
+        while len(found) < count and index > 0:
+            index -= 1
+            found += pick(self._buckets[index])
+        return nsmallest(count, found, key=lambda node: node.key ^ key)
+
+    def _refresh(self, node: Node, rtt_s: float, now: float) -> None:
+        bucket = self._bucket_of(node.key)
+        if not node.is_good(now=now):
+            bucket.touch()
+        node.heard_at, node.rtt_s, node.failures = now, rtt_s, 0
+        bucket.changed_at = now
+
+    def _insert(self, node: Node, now: float) -> bool:
+        index = self._index_of(node.key)
+        bucket = self._buckets[index]
+        if self._crowds(node.contact.endpoint, bucket.nodes):
+            return False
+        if len(bucket.nodes) < K:
+            self._add(node, bucket, now)
+            return True
+        if index == len(self._buckets) - 1 and index < ID_BITS - 1:
+            self._split(now)
+            return self._insert(node, now)
+        return self._insert_into_full(node, bucket, now)
+
+    def _insert_into_full(self, node: Node, bucket: _Bucket, now: float) -> bool:
+        bucket.replacements = [
+            waiting
+            for waiting in bucket.replacements
+            if waiting.contact.endpoint != node.contact.endpoint
+        ][-(REPLACEMENTS_MAX - 1) :] + [node]
+        bad = next((entry for entry in bucket.nodes if entry.failures >= FAILURES_BAD), None)
+        if bad is None:
+            return False
+        self._replace(bad, bucket)
+        bucket.changed_at = now
+        return True
+
+    def _has_room(self, contact: Contact, now: float) -> bool:
+        index = self._index_of(int.from_bytes(contact.id))
+        bucket = self._buckets[index]
+        if self._crowds(contact.endpoint, bucket.nodes):
+            return False
+        splittable = index == len(self._buckets) - 1
+        return (
+            splittable
+            or len(bucket.nodes) < K
+            or any(not node.is_good(now=now) for node in bucket.nodes)
+        )
+
+    def _split(self, now: float) -> None:
+        last = self._buckets[-1]
+        index = len(self._buckets) - 1
+        stay = [node for node in last.nodes if shared_prefix(node.contact.id, self.own_id) == index]
+        move = [node for node in last.nodes if shared_prefix(node.contact.id, self.own_id) > index]
+        last.nodes = stay
+        last.touch()
+        deeper = _Bucket(move, changed_at=last.changed_at)
+        self._buckets.append(deeper)
+        waiting, last.replacements = last.replacements, []
+        for node in waiting:
+            self._insert(node, now)
+
+    def _add(self, node: Node, bucket: _Bucket, now: float) -> None:
+        bucket.nodes.append(node)
+        bucket.changed_at = now
+        bucket.touch()
+        self._by_identity[_identity(node.contact.endpoint)] = node
+        network = _network(node.contact.endpoint)
+        if network is not None:
+            self._per_network[network] = self._per_network.get(network, 0) + 1
+
+    def _remove(self, node: Node) -> None:
+        bucket = self._bucket_of(node.key)
+        bucket.nodes.remove(node)
+        bucket.touch()
+        del self._by_identity[_identity(node.contact.endpoint)]
+        network = _network(node.contact.endpoint)
+        if network is not None:
+            self._per_network[network] -= 1
+            if not self._per_network[network]:
+                del self._per_network[network]
+
+    def _replace(self, node: Node, bucket: _Bucket) -> None:
+        """Let the replacement heard from last take the place of a bad node."""
+        self._remove(node)
+        while bucket.replacements:
+            newcomer = bucket.replacements.pop()
+            known = _identity(newcomer.contact.endpoint) in self._by_identity
+            if not known and not self._crowds(newcomer.contact.endpoint, bucket.nodes):
+                self._add(newcomer, bucket, bucket.changed_at)
+                return
+
+    def _crowds(self, endpoint: Endpoint, nodes: Iterable[Node]) -> bool:
+        """Tell whether one party would hold too much: a second place in a bucket, or an eleventh in the table."""
+        network = _network(endpoint)
+        if network is None:
+            return False
+        if self._per_network.get(network, 0) >= NODES_PER_NETWORK_MAX:
+            return True
+        return any(_network(node.contact.endpoint) == network for node in nodes)
+
+
+def _compact(nodes: list[Node]) -> bytes:
+    return b"".join(node.contact.compact() for node in nodes)
+
+
+def _identity(endpoint: Endpoint) -> bytes:
+    """Return what an entry is unique by: a public address holds one node, a local one may hold a test network."""
+    return address_of(endpoint) if scope_of(endpoint) is Scope.GLOBAL else endpoint
+
+
+def _network(endpoint: Endpoint) -> bytes | None:
+    return network_of(endpoint) if scope_of(endpoint) is Scope.GLOBAL else None

@@ -1,0 +1,171 @@
+"""Queries in flight: unguessable ids, answers matched to the address asked, and two deadlines each.
+
+A query first becomes *slow*, when most nodes would have answered: then a lookup asks somebody else as well. Much later, at the hard
+deadline, it *fails*. Both deadlines follow the round trips seen lately, so that a fast network is used fast and a slow one is not called dead.
+
+Spec: BEP 5 "KRPC Protocol"; two-stage timeouts as in libtorrent and mldht.
+"""
+
+import heapq
+import random
+from collections import deque
+from itertools import count
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from dht.contact import Endpoint
+from dht.errors import QueryRefused
+
+TRANSACTION_ID_BYTES: Final = 4
+"""Length of our ids: 32 bits that an outsider has to guess; one client cannot read more than 15 bytes."""
+
+IN_FLIGHT_MAX: Final = 4_096
+"""Queries in flight; at 10,000 a second and 0.2 s a round trip there are 2,000."""
+
+SLOW_MIN_S: Final = 0.1
+SLOW_MAX_S: Final = 2.0
+FAIL_MIN_S: Final = 2.0
+FAIL_MAX_S: Final = 10.0
+FAIL_FACTOR: Final = 5.0
+"""The hard deadline is this many times the slow one, within its bounds: what comes later is rarely worth the wait."""
+
+_SAMPLES: Final = 256
+_SAMPLES_PER_ESTIMATE: Final = 16
+_SLOW_QUANTILE: Final = 0.9
+_SLOW_MARGIN: Final = 1.2
+
+Owner = TypeVar("Owner")
+
+
+class RoundTrips:
+    """The round trips seen lately, and the two deadlines that follow from them."""
+
+    def __init__(self) -> None:
+        """Start with the patience of somebody who knows nothing."""
+        self._samples: deque[float] = deque(maxlen=_SAMPLES)
+        self._until_estimate = _SAMPLES_PER_ESTIMATE
+        self.slow_s = 1.0
+
+    @property
+    def fail_s(self) -> float:
+        """Seconds until a query has failed."""
+        return min(max(self.slow_s * FAIL_FACTOR, FAIL_MIN_S), FAIL_MAX_S)
+
+    def observe(self, rtt_s: float) -> None:
+        """Note the round trip of an answer, in seconds."""
+        self._samples.append(rtt_s)
+        self._until_estimate -= 1
+        if self._until_estimate <= 0:
+            self._until_estimate = _SAMPLES_PER_ESTIMATE
+            ordered = sorted(self._samples)
+            usual = ordered[int(len(ordered) * _SLOW_QUANTILE)]
+            self.slow_s = min(max(usual * _SLOW_MARGIN, SLOW_MIN_S), SLOW_MAX_S)
+
+
+class Transaction(Generic[Owner]):
+    """One query in flight.
+
+    Attributes:
+        id: Its transaction id.
+        endpoint: Whom it went to.
+        owner: Whoever wants to know what came of it.
+        sent_at: In monotonic seconds.
+        fails_at: Its hard deadline, in monotonic seconds.
+    """
+
+    __slots__ = ("endpoint", "fails_at", "id", "open", "owner", "sent_at")
+
+    def __init__(
+        self, id: bytes, endpoint: Endpoint, owner: Owner, *, sent_at: float, fails_at: float
+    ) -> None:
+        """Create the record of a query that is being sent."""
+        self.id = id
+        self.endpoint = endpoint
+        self.owner = owner
+        self.sent_at = sent_at
+        self.fails_at = fails_at
+        self.open = True
+
+
+class Expiry(NamedTuple, Generic[Owner]):
+    """A deadline that has passed: the soft one of a slow query, or the hard one of a failed query."""
+
+    transaction: Transaction[Owner]
+    failed: bool
+
+
+class Transactions(Generic[Owner]):
+    """All queries in flight from one socket."""
+
+    def __init__(self, rng: random.Random) -> None:
+        """Start with none.
+
+        Args:
+            rng: Where transaction ids come from; must be cryptographically strong outside simulations.
+        """
+        self._rng = rng
+        self._open: dict[bytes, Transaction[Owner]] = {}
+        self._deadlines: list[tuple[float, int, bool, Transaction[Owner]]] = []
+        self._serial = count()
+        self.round_trips = RoundTrips()
+
+    def __len__(self) -> int:
+        """Return how many queries are in flight."""
+        return len(self._open)
+
+    def begin(self, endpoint: Endpoint, owner: Owner, *, now: float) -> Transaction[Owner]:
+        """Record a query that is being sent.
+
+        Raises:
+            QueryRefused: `IN_FLIGHT_MAX` queries are in flight already.
+        """
+        if len(self._open) >= IN_FLIGHT_MAX:
+            raise QueryRefused("too many queries in flight")
+        id = self._rng.randbytes(TRANSACTION_ID_BYTES)
+        while endpoint + id in self._open:
+            id = self._rng.randbytes(TRANSACTION_ID_BYTES)
+        trips = self.round_trips
+        transaction = Transaction(id, endpoint, owner, sent_at=now, fails_at=now + trips.fail_s)
+        self._open[endpoint + id] = transaction
+        self._push(now + trips.slow_s, False, transaction)
+        return transaction
+
+    def match(self, source: Endpoint, id: bytes, *, now: float) -> Transaction[Owner] | None:
+        """Take the query that a response or error from `source` belongs to; each is matched once.
+
+        Returns:
+            None if nothing with this id was asked of this very endpoint, or it was answered or has failed already.
+        """
+        transaction = self._open.pop(source + id, None)
+        if transaction is not None:
+            transaction.open = False
+            self.round_trips.observe(now - transaction.sent_at)
+        return transaction
+
+    def abandon(self, owner: Owner) -> None:
+        """Forget every query of an owner; answers that still come are not matched."""
+        for key in [key for key, it in self._open.items() if it.owner is owner]:
+            self._open.pop(key).open = False
+
+    def expire(self, *, now: float) -> list[Expiry[Owner]]:
+        """Take the deadlines that have passed, in order."""
+        passed = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, _, hard, transaction = heapq.heappop(self._deadlines)
+            if not transaction.open:
+                continue
+            if hard:
+                transaction.open = False
+                del self._open[transaction.endpoint + transaction.id]
+            else:
+                self._push(transaction.fails_at, True, transaction)
+            passed.append(Expiry(transaction, hard))
+        return passed
+
+    def next_deadline(self) -> float:
+        """Return when `expire` has something to do, in monotonic seconds; infinity if never."""
+        while self._deadlines and not self._deadlines[0][3].open:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else float("inf")
+
+    def _push(self, at: float, hard: bool, transaction: Transaction[Owner]) -> None:
+        heapq.heappush(self._deadlines, (at, next(self._serial), hard, transaction))

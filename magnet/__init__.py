@@ -1,0 +1,3 @@
+"""Links, torrents and peers: everything above the DHT."""
+
+__all__: list[str] = []

@@ -1,0 +1,101 @@
+"""What this house allows: the data that `rules` applies. A new module is pure, or is named here.
+
+A name stands for itself and for everything inside it: "magnet.web" covers "magnet.web.app".
+"""
+
+from typing import Final
+
+WINGS: Final = ("dht", "magnet")
+
+SHELLS: Final = frozenset(
+    {
+        "dht.udp",
+        "dht.node",
+        "dht.testnet",
+        "dht.crawl.sweep",
+        "dht.measure.survey",
+        "dht.cli",
+        "magnet.peer.stream",
+        "magnet.transport.dial",
+        "magnet.sources",
+        "magnet.resolve.resolver",
+        "magnet.resolve.batch",
+        "magnet.download.disk",
+        "magnet.download.session",
+        "magnet.publish.feed",
+        "magnet.web",
+        "magnet.seeder",
+        "magnet.demo",
+        "magnet.config",
+        "magnet.cli",
+    }
+)
+"""The modules that touch the world: sockets, clocks, files, terminals. They decide nothing."""
+
+IMPURE: Final = frozenset(
+    {
+        "asyncio",
+        "ctypes",
+        "logging",
+        "multiprocessing",
+        "os",
+        "pathlib",
+        "secrets",
+        "select",
+        "selectors",
+        "shutil",
+        "signal",
+        "socket",
+        "sqlite3",
+        "ssl",
+        "subprocess",
+        "sys",
+        "tempfile",
+        "threading",
+        "time",
+    }
+)
+"""Standard modules that reach outside. A pure module is given bytes, `now` and `rng` instead."""
+
+IMPURE_CALLS: Final = frozenset({"input", "open", "print"})
+
+ENTRANCES: Final[dict[str, frozenset[str]]] = {
+    "bencode2": frozenset({"dht.bencode"}),
+    "bencodepy": frozenset({"dht.bencode"}),
+    "crc32c": frozenset({"dht.keyspace"}),
+    "cryptography": frozenset({"dht.items", "magnet.peer.encryption"}),
+    "cyclopts": frozenset({"dht.cli", "magnet.cli"}),
+    "platformdirs": frozenset({"dht.cli", "magnet.cli", "magnet.config"}),
+    "rich": frozenset({"dht.cli", "magnet.cli", "magnet.demo"}),
+    "structlog": SHELLS,
+    "trio": SHELLS,
+}
+"""Each third-party package, and the modules through which it may enter."""
+
+MAGNET_MAY_USE: Final = frozenset(
+    {
+        "dht.bencode",
+        "dht.contact",
+        "dht.crawl",
+        "dht.errors",
+        "dht.items",
+        "dht.keyspace",
+        "dht.measure",
+        "dht.node",
+        "dht.ratelimit",  # one budget for datagrams and dials
+        "dht.testnet",  # the demo runs on one
+        "dht.udp",
+    }
+)
+"""What the upper wing sees of the lower: values and shells, never the machines of the engine."""
+
+MODULE_LINES_MAX: Final = 500
+FUNCTION_LINES_MAX: Final = 70
+
+EMPTY_NAMES: Final = frozenset({"util", "utils", "helper", "helpers", "common", "misc", "manager"})
+"""Names that say nothing of what is inside."""
+
+TOP_LEVEL: Final = frozenset(
+    {"LICENSE", "README.md", "dht", "magnet", "pyproject.toml", "scripts", "tests"}
+)
+"""What may stand at the top of the repository, besides names that begin with a dot."""
