@@ -1,11 +1,14 @@
 """Bencoding: strict where we write, liberal where old clients are known to be, bounded everywhere.
 
-Three ways lead through this module. Canonical input of ordinary size, which is nearly all there is, goes to bencode2, a
-compiled decoder. What bencode2 refuses is read by a scanner here, which knows the grammar and the bounds; if only the order of
-dictionary keys was wrong, the value is built by bencode.py and returned. The same scanner tells where a value ends and where in the
-received bytes the value of a key lies, so that hashes and signatures are taken over bytes and never over a re-encoding.
+Three ways lead through this module. Canonical input of ordinary size, which is nearly all there is,
+goes to bencode2, a compiled decoder. What bencode2 refuses is read by a scanner here, which knows
+the grammar and the bounds; if only the order of dictionary keys was wrong, the value is built by
+bencode.py and returned. The same scanner tells where a value ends and where in the received bytes
+the value of a key lies, so that hashes and signatures are taken over bytes and never over a
+re-encoding.
 
-bencode.py alone would accept `i1_0e`, duplicate keys and more, which is why it sees nothing that the scanner has not passed.
+bencode.py alone would accept `i1_0e`, duplicate keys and more, which is why it sees nothing that
+the scanner has not passed.
 
 Spec: BEP 3 "bencoding"; BEP 44 for why canonical form matters.
 """
@@ -27,8 +30,8 @@ class Limits(NamedTuple):
     Attributes:
         size: Input bytes.
         depth: Lists and dictionaries inside one another.
-        tokens: Strings, integers, lists and dictionaries, keys included; bounds memory, since an empty list is two bytes on the wire
-            and sixty in memory.
+        tokens: Strings, integers, lists and dictionaries, keys and ends counted too; bounds memory,
+            since an empty list is two bytes on the wire and sixty in memory.
     """
 
     size: int
@@ -37,17 +40,17 @@ class Limits(NamedTuple):
 
 
 WIRE_LIMITS: Final = Limits(size=65_536, depth=32, tokens=10_000)
-"""For datagrams and peer messages: nothing on the wire is deeper than 5 or has more than some hundred tokens."""
+"""For datagrams and peer messages: nothing honest is deeper than 5 or has over some 100 tokens."""
 
 FILE_LIMITS: Final = Limits(size=33_554_432, depth=100, tokens=1_000_000)
 """For .torrent files and info dictionaries: 32 MiB, and about 250,000 files."""
 
 INTEGER_DIGITS_MAX: Final = 4_096
-"""Digits of an integer. Reading one costs time quadratic in its length, and Python itself stops at 4,300."""
+"""Digits of an integer. Reading one costs time quadratic in its length; Python stops at 4,300."""
 
 _LENGTH_DIGITS_MAX: Final = 10
 _SCAN_FREE_SIZE: Final = 4_096
-"""Up to this size no bound but the depth can matter: 4 KiB holds at most 2,048 empty lists."""
+"""Up to this size the digits of an integer need no bound; far more than any datagram has."""
 
 _OPENERS: Final = (b"l", b"d")
 _liberal_decode = Bencode(encoding=None, max_depth=FILE_LIMITS.depth + 1).decode
@@ -57,23 +60,26 @@ def encode(value: BValue) -> bytes:
     """Encode a value in canonical form: dictionary keys sorted by their raw bytes.
 
     Raises:
-        TypeError: Somewhere in `value` is a type bencoding has no form for; `bool` and `str` are refused too, since accepting them would
-            make `decode(encode(x)) == x` false.
+        TypeError: Somewhere in `value` is a type bencoding has no form for; `bool` and `str` are
+            refused too, since accepting them would make `decode(encode(x)) == x` false.
     """
     _refuse_foreign_types(value, FILE_LIMITS.depth)
     return bencode2.bencode(value)
 
 
 def encode_trusted(value: BValue) -> bytes:
-    """Encode without checking types: for hot paths whose values were built from bytes and integers a line above."""
+    """Encode without checking types.
+
+    For hot paths whose values were built from bytes and integers a line above.
+    """
     return bencode2.bencode(value)
 
 
 def decode(data: bytes, limits: Limits = WIRE_LIMITS) -> BValue:
     """Decode one value that fills `data` exactly.
 
-    Dictionaries whose keys are out of order are read; duplicate keys, leading zeros, signs and anything else that makes bytes ambiguous
-    are not.
+    Dictionaries whose keys are out of order are read; duplicate keys, leading zeros, signs and
+    anything else that makes bytes ambiguous are not.
 
     Raises:
         MalformedBencode: The input is not one bencoded value, or passes a bound of `limits`.
@@ -84,7 +90,7 @@ def decode(data: bytes, limits: Limits = WIRE_LIMITS) -> BValue:
         try:
             return cast(BValue, bencode2.bdecode(data))
         except bencode2.BencodeDecodeError:
-            pass  # The scanner below finds out whether it is merely unsorted, and names the fault if not.
+            pass  # The scanner finds out whether it is merely unsorted, and names the fault if not.
     scan = _scan(data, limits)
     if scan.end != len(data):
         raise MalformedBencode("trailing bytes", scan.end)
@@ -143,8 +149,9 @@ class _Scan(NamedTuple):
 
 
 def _needs_no_scan(data: bytes, limits: Limits) -> bool:
-    """Tell whether neither the depth nor the token bound can be passed, so that bencode2 may go first."""
-    if len(data) > _SCAN_FREE_SIZE:
+    """Tell whether no bound can be passed, so that bencode2 may go first."""
+    # A token takes a byte at least, so few bytes cannot be too many tokens.
+    if len(data) > min(_SCAN_FREE_SIZE, limits.tokens):
         return False
     return sum(map(data.count, _OPENERS)) <= limits.depth
 
@@ -160,7 +167,10 @@ def _build(data: bytes, scan: _Scan) -> BValue:
 
 
 def _plain(value: object) -> BValue:
-    """Turn bencode.py's ordered dictionaries and tuples into our four types; depth is bounded by the scan."""
+    """Turn bencode.py's ordered dictionaries and tuples into our four types.
+
+    Depth is bounded by the scan.
+    """
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -247,11 +257,12 @@ def _scan(data: bytes, limits: Limits) -> _Scan:
 
 
 def _integer_end(data: bytes, start: int) -> int:
-    end = data.find(b"e", start, start + INTEGER_DIGITS_MAX + 3)
+    negative = data[start + 1 : start + 2] == b"-"
+    first = start + 1 + negative
+    end = data.find(b"e", first, first + INTEGER_DIGITS_MAX + 1)
     if end < 0:
         raise MalformedBencode("integer without an end, or too long", start)
-    digits = data[start + 1 : end].removeprefix(b"-")
-    negative = end - start - 1 > len(digits)
+    digits = data[first:end]
     if not digits.isdigit() or (digits[:1] == b"0" and (negative or len(digits) > 1)):
         raise MalformedBencode("bad integer", start)
     return end + 1

@@ -1,10 +1,12 @@
 """Addresses and contacts, in their compact form, and the rule of which addresses may be used.
 
-An `Endpoint` *is* its compact wire form: 4 + 2 bytes for IPv4, 16 + 2 for IPv6, so that decoding an answer is slicing, a
-dictionary key costs nothing, and the length tells the family. Text appears only at the rim, for people and for sockets.
+An `Endpoint` *is* its compact wire form: 4 + 2 bytes for IPv4, 16 + 2 for IPv6, so that decoding an
+answer is slicing, a dictionary key costs nothing, and the length tells the family. Text appears
+only at the rim, for people and for sockets.
 
-An address is allowed when it is globally routable, or of the same scope as the address we bound: a node on loopback talks to
-loopback, a node in a private network also to its neighbours, and nothing a stranger tells a public node leads into private space.
+An address is allowed when it is globally routable, or of the same scope as the address we bound: a
+node on loopback talks to loopback, a node in a private network also to its neighbours, and nothing
+a stranger tells a public node leads into private space.
 """
 
 import ipaddress
@@ -16,10 +18,16 @@ from dht.errors import MalformedMessage
 from dht.keyspace import ID_BYTES, NodeId
 
 Endpoint = NewType("Endpoint", bytes)
-"""An address and a port in compact form: 6 bytes (IPv4) or 18 bytes (IPv6). Spec: BEP 5 "Contact Encoding", BEP 32."""
+"""An address and a port in compact form: 6 bytes (IPv4) or 18 bytes (IPv6).
+
+Spec: BEP 5 "Contact Encoding"; BEP 32.
+"""
 
 CONTACTS_MAX: Final = 32
-"""Contacts read from one `nodes` or `nodes6` value. Honest nodes send 8; a few send 16; more only costs us queries."""
+"""Contacts read from one `nodes` or `nodes6` value.
+
+Honest nodes send 8; a few send 16; more only costs us queries.
+"""
 
 PEERS_MAX: Final = 200
 """Peers read from one `values` list: what fits in a datagram of 1,500 bytes."""
@@ -70,7 +78,8 @@ def endpoint(host: str, port: int) -> Endpoint:
     """Build an endpoint from a literal address and a port.
 
     Args:
-        host: An IPv4 or IPv6 literal; a zone index is dropped, and an IPv4-mapped IPv6 address counts as IPv4.
+        host: An IPv4 or IPv6 literal; a zone index is dropped, and an IPv4-mapped IPv6 address
+            counts as IPv4.
         port: 0 to 65535; 0 is what an unbound socket has, and is never allowed as a destination.
 
     Raises:
@@ -128,12 +137,12 @@ def family_of(at: Endpoint) -> Family:
 
 
 def network_of(at: Endpoint) -> bytes:
-    """Return the network a single party is likely to own: the /24 of an IPv4 endpoint, the /64 of an IPv6 one."""
+    """Return the network that one party is likely to own: the IPv4 /24 or the IPv6 /64."""
     return at[:3] if len(at) == 6 else at[:8]
 
 
 def is_allowed(at: Endpoint, bound: Scope) -> bool:
-    """Tell whether a socket bound in scope `bound` may send to an endpoint, or believe one it was told.
+    """Tell whether a socket may send to an endpoint, or believe one it was told.
 
     Args:
         at: Any endpoint, as it came from a stranger.
@@ -156,8 +165,8 @@ def scope_of(at: Endpoint) -> Scope:
 def scope_of_address(address: bytes) -> Scope:
     """Return the scope of 4 or 16 address bytes.
 
-    Carrier-grade NAT space (RFC 6598) counts as private. IPv6 forms that embed an IPv4 address are forbidden: the other family's DHT
-    is where such a node belongs.
+    Carrier-grade NAT space (RFC 6598) counts as private. IPv6 forms that embed an IPv4 address are
+    forbidden: the other family's DHT is where such a node belongs.
 
     Spec: RFC 6890 and its registry; BEP 32 "Node ID, bootstrapping".
     """
@@ -195,7 +204,8 @@ def _scope_of_ipv6(address: bytes) -> Scope:
         return Scope.LINK_LOCAL
     if address[:4] == b"\x20\x01\x0d\xb8":
         return Scope.DOCUMENTATION
-    # Global unicast is 2000::/3; within it 6to4 (2002::/16) and Teredo (2001::/32) are tunnels that BEP 32 advises against.
+    # Global unicast is 2000::/3; within it 6to4 (2002::/16) and Teredo (2001::/32) are tunnels that
+    # BEP 32 advises against.
     tunnelled = address[:2] == b"\x20\x02" or address[:4] == b"\x20\x01\x00\x00"
     return Scope.GLOBAL if address[0] >> 5 == 1 and not tunnelled else Scope.FORBIDDEN
 
@@ -204,7 +214,8 @@ def decode_contacts(data: bytes, family: Family) -> list[Contact]:
     """Decode a `nodes` or `nodes6` value.
 
     Args:
-        data: N entries of 26 bytes (IPv4) or 38 bytes (IPv6); of these the first `CONTACTS_MAX` are read.
+        data: N entries of 26 bytes (IPv4) or 38 bytes (IPv6); of these the first `CONTACTS_MAX` are
+            read.
         family: The address family, which fixes the entry size.
 
     Raises:

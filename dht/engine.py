@@ -1,11 +1,15 @@
-"""One DHT node on one socket, as a step function: datagrams and time in; datagrams, events and the next deadline out.
+"""One DHT node on one socket, as a step function.
 
-The engine owns the parts (table, transactions, responder, upkeep, limits) and no algorithm: it reads a datagram, hands it to the part it
-concerns, and sends what the parts want sent. It never waits, reads no clock and opens nothing, so a thousand engines can run in one thread of
-virtual time, and the same seed gives the same bytes.
+Datagrams and time go in; datagrams, events and the next deadline come out.
 
-An *inquiry* (a ping or a search) is pumped: as long as it has a request and the flow budget admits its endpoint, the request is sent. An
-inquiry that the budget held up waits in line, first come first served.
+The engine owns the parts (table, transactions, responder, upkeep, limits) and no algorithm: it
+reads a datagram, hands it to the part it concerns, and sends what the parts want sent. It never
+waits, reads no clock and opens nothing, so a thousand engines can run in one thread of virtual
+time, and the same seed gives the same bytes.
+
+An *inquiry* (a ping or a search) is pumped: as long as it has a request and the flow budget admits
+its endpoint, the request is sent. An inquiry that the budget held up waits in line, first come
+first served.
 
 Spec: BEP 5; BEP 32 (one family, one table), BEP 43 (read-only), BEP 45 (one id a socket).
 """
@@ -24,6 +28,7 @@ from dht.inquiry import (
     Ended,
     Event,
     Inquiry,
+    JoinEnded,
     Ping,
     Request,
     Search,
@@ -50,7 +55,10 @@ from dht.transactions import Transaction, Transactions
 from dht.upkeep import FindNearby, Join, PingNode, RefreshBucket, Task, Upkeep
 
 SEEDS: Final = 16
-"""Contacts of the table that a search starts from: the K closest, and as many in case those are dead."""
+"""Contacts of the table that a search starts from: the K closest, and K more in case of deaths."""
+
+NODES_TO_START: Final = 4
+"""Nodes that let a search start before the first join is over: as many as are asked at once."""
 
 INQUIRIES_MAX: Final = 10_000
 """Inquiries at once; a batch of links uses some hundred."""
@@ -66,7 +74,8 @@ class EngineStatistics:
         buckets: Depth of the table.
         in_flight: Queries without an answer yet.
         swarms: Info-hashes for which peers are stored.
-        counts: Datagrams by what became of them, such as `query.find_node`, `response`, `dropped.rate limit`.
+        counts: Datagrams by what became of them, such as `queries sent`, `answers received`,
+            `dropped: rate limit`.
         slow_after_s: After how many seconds a query counts as slow at present.
     """
 
@@ -108,8 +117,10 @@ class Engine:
         Args:
             own_id: Our 20-byte id.
             family: The address family of the socket.
-            bound: Scope of the address it is bound to; decides which addresses are used and believed.
-            rng: All randomness, secrets included; must be cryptographically strong outside simulations.
+            bound: Scope of the address it is bound to; decides which addresses are used and
+                believed.
+            rng: All randomness, secrets included; must be cryptographically strong outside
+                simulations.
             now: Monotonic seconds.
             store: Announced peers; shared by the two engines of a dual-stack node.
             budget: Bounds new flows; shared by everything behind one router. None for no bound.
@@ -134,6 +145,8 @@ class Engine:
         self._routers: frozenset[Endpoint] = frozenset()
         self._known: list[Contact] = []
         self._join: Search | None = None
+        self._has_joined = False
+        self._held: list[Search] = []
         self._inquiries: dict[Inquiry, None] = {}
         self._starved: deque[Inquiry] = deque()
         self._outbox: list[tuple[bytes, Endpoint]] = []
@@ -147,23 +160,34 @@ class Engine:
         """Give read access to the table of the other family's engine. Spec: BEP 32 "nodes6"."""
         self._responder.lend(sibling)
 
-    def use_entry_points(
+    def join(
         self,
-        endpoints: Iterable[Endpoint],
+        entry_points: Iterable[Endpoint] = (),
         *,
         routers: Iterable[Endpoint] = (),
         known: Iterable[Contact] = (),
+        now: float,
     ) -> None:
-        """Say where joins begin.
+        """Get to know the network; `JoinEnded` events tell when an attempt is over.
+
+        Repeats itself as needed from then on. May be called again when more entry points are known.
 
         Args:
-            endpoints: Hosts to ask for nodes when too few are known.
-            routers: Those of them, usually public bootstrap hosts, that must never enter the table. Spec: BEP 5.
+            entry_points: Hosts to ask for nodes when too few are known.
+            routers: Those of them, usually public bootstrap hosts, that must never enter the table.
             known: Contacts from a saved state, asked before any host.
+            now: Monotonic seconds.
+
+        Spec: BEP 5 "Routing Table" (own id looked up at the start; routers not stored).
         """
-        self._entry_points = [it for it in endpoints if self._is_usable(it)]
+        self._entry_points = [it for it in entry_points if self._is_usable(it)]
         self._routers = frozenset(routers)
-        self._known = [it for it in known if self._is_usable(it.endpoint) and it.id != self.own_id]
+        self._known += [it for it in known if self._is_usable(it.endpoint) and it.id != self.own_id]
+        if self._join is not None:
+            self._join.add_routers(self._entry_points)
+            self._pump(self._join, now)
+        elif not len(self.table):
+            self._upkeep.want_join(now=now)
 
     # Calls
 
@@ -185,8 +209,8 @@ class Engine:
         Raises:
             QueryRefused: Too much is going on.
         """
-        search = node_search(target, self._seeds(target, now))
-        self._start(search, now)
+        search = node_search(target)
+        self._start_search(search, now)
         return search
 
     def get_peers(
@@ -202,13 +226,14 @@ class Engine:
         Raises:
             QueryRefused: Too much is going on.
         """
-        search = peer_search(info_hash, self._seeds(info_hash, now), announcement)
-        self._start(search, now)
+        search = peer_search(info_hash, announcement)
+        self._start_search(search, now)
         return search
 
     def cancel(self, inquiry: Inquiry) -> None:
         """Forget an inquiry; no further event will name it."""
         self._inquiries.pop(inquiry, None)
+        self._held = [search for search in self._held if search is not inquiry]
         self._transactions.abandon(inquiry)
         if inquiry in self._starved:
             self._starved.remove(inquiry)
@@ -232,7 +257,7 @@ class Engine:
             self._receive_answer(message, source, now)
 
     def handle_deadlines(self, *, now: float) -> None:
-        """Do what is due: slow and failed queries, upkeep, and inquiries that waited for the budget."""
+        """Do what is due: slow and failed queries, upkeep, inquiries held up by the budget."""
         for transaction, failed in self._transactions.expire(now=now):
             if failed:
                 self._fail(transaction, now)
@@ -288,7 +313,7 @@ class Engine:
             self._meet(query, source, now)
 
     def _meet(self, query: Query, source: Endpoint, now: float) -> None:
-        """Consider the sender of a query as an acquaintance: only an answer to a ping would make it one."""
+        """Consider pinging the sender of a query: only an answer would make it an acquaintance."""
         sender_id = query.arguments.get(b"id") if query.arguments is not None else None
         if not isinstance(sender_id, bytes) or len(sender_id) != len(self.own_id):
             return
@@ -323,6 +348,7 @@ class Engine:
         rtt_s = now - transaction.sent_at
         if sender.endpoint not in self._routers:
             self.table.answered(sender, rtt_s=rtt_s, now=now)
+            self._release_held(now)
         answer = read_answer(response, self.family)
         transaction.owner.answered(sender, self._believable(answer), rtt_s=rtt_s)
 
@@ -340,12 +366,33 @@ class Engine:
 
     def _fail(self, transaction: Transaction[Inquiry], now: float) -> None:
         self._counts["queries unanswered"] += 1
-        # Silence speaks against a node only if somebody else was heard meanwhile; else it may be our own line.
+        # Silence speaks against a node only if somebody else was heard meanwhile; else it may be
+        # our own line.
         if self._heard_at > transaction.sent_at:
             self.table.failed(transaction.endpoint)
         transaction.owner.failed(transaction.endpoint, QueryTimeout(now - transaction.sent_at))
 
     # Inquiries
+
+    def _start_search(self, search: Search, now: float) -> None:
+        """Start a search, or hold it back while the first join has yet to bring somebody to ask."""
+        if self._knows_enough:
+            search.lookup.add(self._seeds(search.target, now))
+            self._start(search, now)
+        elif len(self._held) >= INQUIRIES_MAX:
+            raise QueryRefused("too many inquiries at once")
+        else:
+            self._held.append(search)
+
+    def _release_held(self, now: float) -> None:
+        if self._held and self._knows_enough:
+            held, self._held = self._held, []
+            for search in held:
+                self._start_search(search, now)
+
+    @property
+    def _knows_enough(self) -> bool:
+        return self._has_joined or len(self.table) >= NODES_TO_START
 
     def _start(self, inquiry: Inquiry, now: float) -> None:
         if len(self._inquiries) >= INQUIRIES_MAX:
@@ -384,9 +431,12 @@ class Engine:
     def _end(self, inquiry: Inquiry, now: float) -> None:
         del self._inquiries[inquiry]
         if inquiry is self._join:
-            self._join = None
+            self._events.append(JoinEnded(self._join))
+            self._join, self._has_joined = None, True
             self._upkeep.join_ended(now=now)
-        self._events.append(Ended(inquiry))
+            self._release_held(now)
+        else:
+            self._events.append(Ended(inquiry))
 
     def _feed_starved(self, now: float) -> None:
         for _ in range(len(self._starved)):
@@ -408,8 +458,8 @@ class Engine:
                 self._start(Ping(endpoint), now)
 
     def _start_join(self, now: float) -> None:
-        """Search for ourselves, beginning with saved contacts, and with the bootstrap hosts if the table is small."""
-        seeds = self._seeds(self.own_id, now) + self._known
+        """Search for ourselves: ask whoever is known, bootstrap hosts if that does not suffice."""
+        seeds, self._known = self._seeds(self.own_id, now) + self._known, []
         self._join = node_search(self.own_id, seeds, self._entry_points)
         self._start(self._join, now)
 

@@ -1,8 +1,9 @@
 """The errors of the `dht` wing.
 
-Whose fault an error is decides its branch. `LocalProtocolError` is a call of ours that the present state forbids,
-`RemoteProtocolError` is bytes from a stranger that break a rule, and `QueryError` is a query that got no useful answer.
-Everything a decoder can raise on a stranger's bytes is a `RemoteProtocolError`; nothing else may escape one.
+Whose fault an error is decides its branch. `LocalProtocolError` is a call of ours that the present
+state forbids, `RemoteProtocolError` is bytes from a stranger that break a rule, and `QueryError` is
+a query that got no useful answer. Everything a decoder can raise on a stranger's bytes is a
+`RemoteProtocolError`; nothing else may escape one.
 """
 
 
@@ -37,7 +38,8 @@ class MalformedMessage(RemoteProtocolError):
     """Well-formed bencoding that is not a KRPC message, or a field of the wrong shape.
 
     Attributes:
-        fault: What is wrong, in a few words; also the key under which a dropped datagram is counted.
+        fault: What is wrong, in a few words; also the key under which a dropped datagram is
+            counted.
     """
 
     def __init__(self, fault: str) -> None:

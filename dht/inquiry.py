@@ -1,7 +1,9 @@
-"""What the engine can be asked to find out: an inquiry says which queries to send and is told what came of them.
+"""What the engine can be asked to find out.
 
-`Ping` is one query. `Search` is a lookup with a purpose: it asks find_node or get_peers along the way, streams the peers it meets, and may announce at the
-end. Inquiries are pure; the engine sends for them, and hands their events on.
+An inquiry says which queries to send and is told what came of them.
+`Ping` is one query. `Search` is a lookup with a purpose: it asks find_node or get_peers along the
+way, streams the peers it meets, and may announce at the end. Inquiries are pure; the engine sends
+for them, and hands their events on.
 
 Spec: BEP 5 "DHT Queries".
 """
@@ -12,7 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from dht.bencode import BValue
 from dht.contact import Contact, Endpoint
 from dht.errors import QueryError
-from dht.keyspace import InfoHash, NodeId
+from dht.keyspace import InfoHash
 from dht.krpc import ANNOUNCE_PEER, FIND_NODE, GET_PEERS, PING, Answer
 from dht.lookup import Lookup
 from dht.routing import K
@@ -43,7 +45,13 @@ class Ended(NamedTuple):
     inquiry: "Inquiry"
 
 
-Event = PeersFound | Ended
+class JoinEnded(NamedTuple):
+    """A search for our own id, begun to get to know the network, is over."""
+
+    search: "Search"
+
+
+Event = PeersFound | Ended | JoinEnded
 
 
 class Inquiry(Protocol):
@@ -126,7 +134,8 @@ class Announcement(NamedTuple):
 
     Attributes:
         port: Where we accept peers; a real port even with `implied_port`, which some nodes ignore.
-        implied_port: Whether nodes shall take the UDP source port instead, because NAT may have changed it.
+        implied_port: Whether nodes shall take the UDP source port instead, because NAT may have
+            changed it.
         seed: Whether we have everything. Spec: BEP 33.
     """
 
@@ -159,7 +168,8 @@ class Search:
         Args:
             method: `FIND_NODE` or `GET_PEERS`.
             lookup: With its target and first candidates.
-            routers: Bootstrap hosts, all asked find_node at once; only the nodes they name matter.
+            routers: Bootstrap hosts, asked find_node all at once when the other candidates do not
+                suffice; only the nodes they name matter.
             announcement: What to announce at the end; needs `GET_PEERS`.
         """
         self.method = method
@@ -176,6 +186,16 @@ class Search:
         self._tokens: dict[Endpoint, bytes] = {}
         self._found: list[PeersFound] = []
 
+    def add_routers(self, routers: Iterable[Endpoint]) -> None:
+        """Take in further bootstrap hosts, whose names were resolved meanwhile."""
+        known = {
+            *self._routers,
+            *self._routers_asked,
+            *self.answers_from_routers,
+            *self.silent_routers,
+        }
+        self._routers += [it for it in dict.fromkeys(routers) if it not in known]
+
     @property
     def target(self) -> bytes:
         """The 20 bytes searched for."""
@@ -183,7 +203,7 @@ class Search:
 
     def next_request(self) -> Request | None:
         """Return the next router, candidate or node to announce to, in this order."""
-        if self._routers:
+        if self._needs_routers:
             return Request(self._routers[0], FIND_NODE, {b"target": self.target})
         contact = self.lookup.next_query()
         if contact is not None:
@@ -197,7 +217,7 @@ class Search:
 
     def sent(self, request: Request) -> None:
         """Note that the request that `next_request` gave went out."""
-        if self._routers:
+        if self._needs_routers:
             self._routers_asked.add(self._routers.pop(0))
         elif self._writes:
             self._writes_open[self._writes.pop(0).endpoint] = None
@@ -251,7 +271,14 @@ class Search:
 
     @property
     def _walk_is_over(self) -> bool:
-        return not self._routers and not self._routers_asked and self.lookup.is_done
+        return not self._needs_routers and not self._routers_asked and self.lookup.is_done
+
+    @property
+    def _needs_routers(self) -> bool:
+        """Whether to turn to the bootstrap hosts: nobody else is left, or seems to be alive."""
+        if not self._routers or self.lookup.is_struggling:
+            return bool(self._routers)
+        return self.lookup.is_done and self.lookup.answered_count < K
 
     def _report(self, responder: Contact, peers: list[Endpoint]) -> None:
         room = PEERS_PER_SEARCH_MAX - len(self.peers)
@@ -279,14 +306,12 @@ class Search:
 
 
 def node_search(
-    target: bytes, seeds: Iterable[Contact], routers: Iterable[Endpoint] = ()
+    target: bytes, seeds: Iterable[Contact] = (), routers: Iterable[Endpoint] = ()
 ) -> Search:
     """Return a search for the nodes nearest to a target."""
-    return Search(FIND_NODE, Lookup(NodeId(target), seeds), routers=routers)
+    return Search(FIND_NODE, Lookup(target, seeds), routers=routers)
 
 
-def peer_search(
-    info_hash: InfoHash, seeds: Iterable[Contact], announcement: Announcement | None = None
-) -> Search:
+def peer_search(info_hash: InfoHash, announcement: Announcement | None = None) -> Search:
     """Return a search for the peers of an info-hash, which may announce at its end."""
-    return Search(GET_PEERS, Lookup(info_hash, seeds), announcement=announcement)
+    return Search(GET_PEERS, Lookup(info_hash), announcement=announcement)

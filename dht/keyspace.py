@@ -1,8 +1,9 @@
 """The 160-bit key space: ids, XOR distance, prefixes, and ids tied to an address (BEP 42).
 
-An id is its 20 bytes, big-endian, as on the wire; distances are integers, smaller is closer.
-BEP 42 departs here from its own prose in two places where code, vectors and every client agree: 4 bytes (not 8) are
-hashed for IPv4, and what has to match in the last byte of the id is only its low three bits.
+An id is its 20 bytes, big-endian, as on the wire; distances are integers, smaller is closer. BEP 42
+departs here from its own prose in two places where code, vectors and every client agree: 4 bytes
+(not 8) are hashed for IPv4, and what has to match in the last byte of the id is only its low three
+bits.
 """
 
 import random
@@ -14,7 +15,8 @@ NodeId = NewType("NodeId", bytes)
 """A node's 20-byte id. Spec: BEP 5 "Overview"."""
 
 InfoHash = NewType("InfoHash", bytes)
-"""A torrent's 20-byte key in the DHT: the SHA-1 of a v1 info dictionary, or a v2 hash cut to 20 bytes (BEP 52)."""
+"""A torrent's 20-byte key in the DHT: the SHA-1 of a v1 info dictionary, or a v2 hash cut to 20
+bytes (BEP 52)."""
 
 ID_BYTES: Final = 20
 ID_BITS: Final = 160
@@ -39,7 +41,7 @@ def random_id(rng: random.Random) -> NodeId:
 
 
 def random_id_sharing(prefix_of: bytes, bits: int, rng: random.Random) -> NodeId:
-    """Draw an id that agrees with `prefix_of` in exactly the first `bits` bits and differs in the next.
+    """Draw an id that shares exactly the first `bits` bits with `prefix_of`.
 
     Args:
         prefix_of: A 20-byte id.
@@ -56,7 +58,7 @@ def random_id_sharing(prefix_of: bytes, bits: int, rng: random.Random) -> NodeId
 
 
 def random_id_with_prefix(prefix_of: bytes, bits: int, rng: random.Random) -> NodeId:
-    """Draw an id uniformly from those that agree with `prefix_of` in at least the first `bits` bits."""
+    """Draw an id uniformly from those that share at least the first `bits` bits."""
     below = ID_BITS - bits
     kept = (int.from_bytes(prefix_of) >> below) << below
     return NodeId((kept | (rng.getrandbits(below) if below else 0)).to_bytes(ID_BYTES))
@@ -82,7 +84,8 @@ def is_secure(node_id: bytes, address: bytes) -> bool:
 
     Args:
         node_id: 20 bytes.
-        address: 4 or 16 bytes. Local addresses are exempt, but that is the caller's knowledge, not this function's.
+        address: 4 or 16 bytes. Local addresses are exempt, but that is the caller's knowledge, not
+            this function's.
 
     Spec: BEP 42 "Node ID restriction".
     """

@@ -1,10 +1,12 @@
 """KRPC: the messages of the DHT, from datagram to record and back.
 
-A datagram is one bencoded dictionary: a query (method and arguments), a response (values), or an error. This module knows their
-shape and nothing of what they are for. What is read is read liberally, since real nodes differ, and what is written is canonical: one
-widespread implementation finds fields by searching for `1:y1:r` and the like.
+A datagram is one bencoded dictionary: a query (method and arguments), a response (values), or an
+error. This module knows their shape and nothing of what they are for. What is read is read
+liberally, since real nodes differ, and what is written is canonical: one widespread implementation
+finds fields by searching for `1:y1:r` and the like.
 
-Records are named tuples, because one is made for every datagram and a frozen dataclass costs three times as much.
+Records are named tuples, because one is made for every datagram and a frozen dataclass costs three
+times as much.
 
 Spec: BEP 5 "KRPC Protocol"; BEP 32 ("want", "nodes6"), BEP 42 ("ip"), BEP 43 ("ro").
 """
@@ -18,7 +20,8 @@ from dht.errors import MalformedBencode, MalformedMessage
 from dht.keyspace import ID_BYTES, NodeId
 
 VERSION: Final = b"TK\x00\x01"
-"""What we say in `v`: two letters that BEP 20 gives to nobody, and a version. Spec: BEP 5, BEP 20."""
+"""What we say in `v`: two letters that BEP 20 gives to nobody, and a version. Spec: BEP 5, BEP 20.
+"""
 
 DATAGRAM_MAX: Final = 1_024
 """Largest datagram we send, in bytes. Spec: BEP 32 "Message size"."""
@@ -85,7 +88,9 @@ class Response(NamedTuple):
 
 
 class ErrorMessage(NamedTuple):
-    """A refusal; malformed ones are read as `GENERIC`, since all we can learn is that the query failed.
+    """A refusal.
+
+    Malformed ones are read as `GENERIC`, since all we can learn is that the query failed.
 
     Attributes:
         transaction_id: That of our query.
@@ -124,7 +129,8 @@ def decode_message(datagram: bytes) -> Message:
 
     Raises:
         MalformedBencode: It does not start with a bencoded value within `WIRE_LIMITS`.
-        MalformedMessage: It is no KRPC message, or has no usable transaction id; such a datagram gets no answer.
+        MalformedMessage: It is no KRPC message, or has no usable transaction id; such a datagram
+            gets no answer.
 
     Spec: BEP 5 "KRPC Protocol".
     """
@@ -254,7 +260,9 @@ def id_argument(query: Query, key: bytes) -> bytes:
 
 
 def port_argument(query: Query, source: Endpoint) -> int:
-    """Read the port that an announce is for: the source's own where `implied_port` is set, else `port`.
+    """Read the port that an announce is for.
+
+    It is the source's own where `implied_port` is set, else `port`.
 
     Raises:
         BadQuery: `port` is needed and is no integer from 1 to 65535.

@@ -1,12 +1,14 @@
 """An iterative lookup, as an object that is told what happened and asked whom to query next.
 
-Candidates are kept sorted by distance to the target. At any moment `alpha` queries may be in flight, always to the nearest candidates not
-yet asked, and a slow one gives up its place without giving up its chance: as long as it stands among the K nearest it is asked once more, since a
-lost datagram looks just like a dead node. The lookup is done when the K nearest candidates that are alive have all answered: not when a round
-brings nothing nearer, which is where careless lookups stop short. There is no lock and nothing to wait for, so it cannot deadlock.
+Candidates are kept sorted by distance to the target. At any moment `alpha` queries may be in
+flight, always to the nearest candidates not yet asked, and a slow one gives up its place without
+giving up its chance: as long as it stands among the K nearest it is asked once more, since a lost
+datagram looks just like a dead node. The lookup is done when the K nearest candidates that are
+alive have all answered: not when a round brings nothing nearer, which is where careless lookups
+stop short. There is no lock and nothing to wait for, so it cannot deadlock.
 
-Spec: BEP 5 "DHT Queries"; Maymounkov and Mazieres, "Kademlia" (2002), section 2.3. Slow queries freeing their place, one candidate a network
-and the cap on candidates are libtorrent's practice.
+Spec: BEP 5 "DHT Queries"; Maymounkov and Mazieres, "Kademlia" (2002), section 2.3. Slow queries
+freeing their place, one candidate a network and the cap on candidates are libtorrent's practice.
 """
 
 from bisect import insort
@@ -24,10 +26,10 @@ CANDIDATES_MAX: Final = 200
 """Candidates kept: 25 times what decides the result."""
 
 ATTEMPTS_MAX: Final = 2
-"""Queries to one candidate: at 5 % loss each way one in ten is lost, two in a row one in a hundred."""
+"""Queries to one candidate: at 5 % loss each way one in ten is lost, two in a row 1 in 100."""
 
 QUERIES_MAX: Final = 200
-"""Queries in one lookup, however many nodes are invented to prolong it; an honest one needs about 30."""
+"""Queries in one lookup, however many nodes are invented to prolong it; honest ones take 30."""
 
 
 class State(Enum):
@@ -38,6 +40,9 @@ class State(Enum):
     SLOW = "slow"
     ANSWERED = "answered"
     FAILED = "failed"
+
+
+_IN_FLIGHT: Final = (State.ASKED, State.SLOW)
 
 
 class _Candidate:
@@ -73,6 +78,7 @@ class Lookup:
         self._networks: dict[bytes, Endpoint] = {}
         self._in_flight = 0
         self._asked = 0
+        self._slow = 0
         self.answered_count = 0
         self.failed_count = 0
         self.add(seeds)
@@ -83,7 +89,10 @@ class Lookup:
         return self._asked
 
     def add(self, contacts: Iterable[Contact]) -> None:
-        """Take in contacts that somebody named; known endpoints and crowded networks are passed over."""
+        """Take in contacts that somebody named.
+
+        Known endpoints and crowded networks are passed over.
+        """
         for contact in contacts:
             if contact.endpoint in self._by_endpoint or self._is_crowded(contact.endpoint):
                 continue
@@ -118,17 +127,18 @@ class Lookup:
         self._asked += 1
 
     def slow(self, endpoint: Endpoint) -> None:
-        """Note that a query has passed its soft deadline: somebody else may be asked in the meantime."""
+        """Note that a query has passed its soft deadline: somebody else may be asked meanwhile."""
         candidate = self._by_endpoint[endpoint]
         if candidate.state is State.ASKED:
             candidate.state = State.SLOW
             self._in_flight -= 1
+            self._slow += 1
 
     def answered(self, sender: Contact, contacts: Iterable[Contact] = ()) -> None:
         """Note that a candidate answered, and whom it named.
 
-        A sender whose id is not the one it was known by does not stand where it was thought to, so it cannot be among the closest; whom it
-        named may still help.
+        A sender whose id is not the one it was known by does not stand where it was thought to, so
+        it cannot be among the closest; whom it named may still help.
         """
         candidate = self._by_endpoint[sender.endpoint]
         self._settle(candidate, State.ANSWERED if candidate.contact == sender else State.FAILED)
@@ -143,26 +153,33 @@ class Lookup:
 
     @property
     def is_done(self) -> bool:
-        """Whether the K nearest living candidates have answered, or nobody is left who might change the result."""
+        """Whether the K nearest living candidates have answered, or nobody is left to ask."""
         spent = self._asked >= QUERIES_MAX
+        undecided = _IN_FLIGHT if spent else (*_IN_FLIGHT, State.WAITING)
         answered = 0
         for candidate in self._ranked:
             if candidate.state is State.ANSWERED:
                 answered += 1
                 if answered == K:
                     return True
-            elif candidate.state in (State.ASKED, State.SLOW):
-                return False
-            elif candidate.state is State.WAITING and not spent:
+            elif candidate.state in undecided:
                 return False
         return True
 
+    @property
+    def is_struggling(self) -> bool:
+        """Whether K queries went slow and none was answered: probably all are dead."""
+        return self._slow >= K and not self.answered_count
+
     def closest(self) -> list[Contact]:
-        """Return the candidates that have answered, nearest first; when the lookup is done the first K are its result."""
+        """Return the candidates that have answered, nearest first.
+
+        When the lookup is done the first K are its result.
+        """
         return [it.contact for it in self._ranked if it.state is State.ANSWERED]
 
     def _settle(self, candidate: _Candidate, state: State) -> None:
-        """Give a candidate its last state, unless it has one: its second answer or failure changes nothing."""
+        """Give a candidate its last state; a second answer or failure changes nothing."""
         if candidate.state is State.ASKED:
             self._in_flight -= 1
         if candidate.state in (State.ANSWERED, State.FAILED):
@@ -174,7 +191,7 @@ class Lookup:
             self.failed_count += 1
 
     def _is_crowded(self, endpoint: Endpoint) -> bool:
-        """Tell whether the network of a public endpoint has a candidate already; note the endpoint if not."""
+        """Tell whether a public endpoint's network has a candidate already; note it if not."""
         if scope_of(endpoint) is not Scope.GLOBAL:
             return False
         return self._networks.setdefault(network_of(endpoint), endpoint) != endpoint

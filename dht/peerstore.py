@@ -1,11 +1,13 @@
 """The peers that others announced to us: bounded, expiring, one entry an address.
 
-Both families share one store, but an answer over IPv4 holds IPv4 peers only, so each family's swarm is a dictionary of its own. A
-dictionary keeps insertion order and a repeated announce moves its entry to the end, so the oldest is always in front and expiry looks at
-nothing else. When the store or a swarm is full, the token is withheld: refusing beats evicting, because evicting would let a flood of
-announces wash out the honest ones.
+Both families share one store, but an answer over IPv4 holds IPv4 peers only, so each family's swarm
+is a dictionary of its own. A dictionary keeps insertion order and a repeated announce moves its
+entry to the end, so the oldest is always in front and expiry looks at nothing else. When the store
+or a swarm is full, the token is withheld: refusing beats evicting, because evicting would let a
+flood of announces wash out the honest ones.
 
-Spec: BEP 5 "get_peers", "announce_peer"; BEP 33 (one entry an address, tokens withheld at the limit).
+Spec: BEP 5 "get_peers", "announce_peer"; BEP 33 (one entry an address, tokens withheld at the
+limit).
 """
 
 import random
@@ -15,7 +17,7 @@ from dht.contact import Endpoint, Family, address_of, family_of
 from dht.keyspace import InfoHash
 
 PEERS_PER_SWARM_MAX: Final = 1_000
-"""Peers of one info-hash and family; answers hold 50 of them at most, so more would only cost memory."""
+"""Peers of one info-hash and family; an answer holds 50, so more would only cost memory."""
 
 SWARMS_MAX: Final = 10_000
 """Info-hashes, both families together; a node among millions is closest to a few hundred."""
@@ -64,7 +66,9 @@ class PeerStore:
         return len(swarm) < self._peers_per_swarm_max or address in swarm
 
     def announce(self, info_hash: InfoHash, peer: Endpoint, *, seed: bool, now: float) -> bool:
-        """Keep a peer for `PEER_LIFETIME_S`; a repeated announce from its address replaces the one before.
+        """Keep a peer for `PEER_LIFETIME_S`.
+
+        A repeated announce from its address replaces the one before.
 
         Returns:
             Whether there was room.

@@ -1,11 +1,13 @@
 """Limits: how much a stranger may ask of us, and how fast we may open flows.
 
-`TokenBucket` is the usual one. `SourceLimiter` holds one per querying address, so that a flood costs its sender only. `FlowBudget`
-bounds what home routers die of, which is not bytes but entries in their translation table: it counts remote endpoints that were not spoken to
-lately, and everything we send first passes through it.
+`TokenBucket` is the usual one. `SourceLimiter` holds one per querying address, so that a flood
+costs its sender only. `FlowBudget` bounds what home routers die of, which is not bytes but entries
+in their translation table: it counts remote endpoints that were not spoken to lately, and
+everything we send first passes through it.
 
-Spec: none in the BEPs. Figures: libtorrent blocks an address for 5 minutes after 50 messages in 10 s; a widespread router holds 8,192
-entries for 30 s each and slows down above a third of that, which is about 90 new endpoints a second.
+Spec: none in the BEPs. Figures: libtorrent blocks an address for 5 minutes after 50 messages in 10
+s; a widespread router holds 8,192 entries for 30 s each and slows down above a third of that, which
+is about 90 new endpoints a second.
 """
 
 from collections import OrderedDict
@@ -31,6 +33,9 @@ SOURCES_MAX: Final = 20_000
 
 FLOW_LIFETIME_S: Final = 30.0
 """How long a router keeps a UDP flow that is silent, at the short end."""
+
+_WHOLE: Final = 1.0 - 1e-9
+"""What counts as a whole unit: waiting until `ready_at` must be enough even after rounding."""
 
 FLOWS_MAX: Final = 100_000
 """Flows remembered; more than any router holds."""
@@ -73,7 +78,7 @@ class TokenBucket:
     def take(self, *, now: float) -> bool:
         """Take one unit if there is one."""
         self._refill(now)
-        if self._level < 1.0:
+        if self._level < _WHOLE:
             return False
         self._level -= 1.0
         return True
@@ -81,7 +86,7 @@ class TokenBucket:
     def ready_at(self, *, now: float) -> float:
         """Return when `take` will next succeed: `now` or later, in monotonic seconds."""
         self._refill(now)
-        return now if self._level >= 1.0 else now + (1.0 - self._level) / self.rate
+        return now if self._level >= _WHOLE else now + (1.0 - self._level) / self.rate
 
     def _refill(self, now: float) -> None:
         if now > self._at:
@@ -99,9 +104,11 @@ class _Source:
 
 
 class SourceLimiter:
-    """Bounds the queries answered per source: an IPv4 address, an IPv6 /64, or, on loopback and in private networks, an endpoint.
+    """Bounds the queries answered per source.
 
-    Several nodes may share a local address (that is how networks are tested), while a public one belongs to one party.
+    A source is an IPv4 address or an IPv6 /64; outside public space it is an endpoint, for several
+    nodes may share a local address (that is how networks are tested), while a public one belongs to
+    one party.
     """
 
     def __init__(self, *, rate: float = QUERIES_PER_S, burst: float = QUERIES_BURST) -> None:
@@ -146,8 +153,9 @@ def _party(source: Endpoint) -> bytes:
 class FlowBudget:
     """Bounds the new remote endpoints per second.
 
-    One budget serves all sockets of a process, since they share the router. An endpoint spoken to within `FLOW_LIFETIME_S`
-    costs nothing, and neither does answering: the querier has opened that flow.
+    One budget serves all sockets of a process, since they share the router. An endpoint spoken to
+    within `FLOW_LIFETIME_S` costs nothing, and neither does answering: the querier has opened that
+    flow.
     """
 
     def __init__(self, endpoints_per_s: float = Budget.HOME.endpoints_per_s, *, now: float) -> None:

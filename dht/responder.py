@@ -1,7 +1,8 @@
 """Answers the queries of others: ping, find_node, get_peers and announce_peer.
 
-The responder decides what is said and writes only to the peer store; whether a query is answered at all (rates, read-only) is the
-engine's decision, and what a query tells us about its sender is the routing table's business.
+The responder decides what is said and writes only to the peer store; whether a query is answered at
+all (rates, read-only) is the engine's decision, and what a query tells us about its sender is the
+routing table's business.
 
 Spec: BEP 5 "DHT Queries"; BEP 32 "want"; BEP 42 "ip" in each answer.
 """
@@ -34,10 +35,10 @@ from dht.routing import RoutingTable
 from dht.tokens import Tokens
 
 VALUES_MAX: Final = 50
-"""Peers in one answer, where they fit: enough to start with, and eight times the size of the query."""
+"""Peers in one answer, where they fit: enough to start with; more would amplify a forged query."""
 
 _FRAME_BYTES: Final = 150
-"""What an answer to get_peers needs beside nodes, values and the echoed transaction id; 124 bytes over IPv6, and some room."""
+"""What an answer needs beside nodes, values and transaction id: 124 bytes over IPv6, and room."""
 
 
 class Responder:
@@ -68,7 +69,7 @@ class Responder:
         self._rng = rng
 
     def lend(self, sibling: RoutingTable) -> None:
-        """Give read access to the other family's table, for those who want its nodes too. Spec: BEP 32."""
+        """Give read access to the other family's table, for those who want both. Spec: BEP 32."""
         self._tables[sibling.family] = sibling
 
     def answer(self, query: Query, source: Endpoint, *, now: float) -> bytes | None:
@@ -77,7 +78,8 @@ class Responder:
         Returns:
             A response or an error; None for the one method that must not even be refused.
 
-        Spec: BEP 5; an unknown method with a target is treated as find_node, as libtorrent and others do for the sake of extensions.
+        Spec: BEP 5; an unknown method with a target is treated as find_node, as libtorrent and
+            others do for the sake of extensions.
         """
         if query.method == _PUNCH:
             return None
@@ -128,7 +130,8 @@ class Responder:
         ):
             raise BadQuery("bad token")
         peer = Endpoint(address_of(source) + port_argument(query, source).to_bytes(2))
-        # A full store still says yes: the token promised as much, and BEP 33 limits by withholding tokens.
+        # A full store still says yes: the token promised as much, and BEP 33 limits by withholding
+        # tokens.
         self._store.announce(info_hash, peer, seed=flag_argument(query, b"seed"), now=now)
         return {}
 
@@ -150,4 +153,4 @@ def _values_that_fit(values: dict[bytes, BValue], transaction_id: bytes, family:
 
 
 _PUNCH: Final = b"punch"
-"""Asks its receiver to send a datagram to a third party: a reflector by design, so nothing ever comes back."""
+"""Asks its receiver to send to a third party: a reflector by design, so nothing comes back."""

@@ -1,16 +1,20 @@
 """The routing table: whom we know, kept so that much is known nearby and a little everywhere.
 
-The table is a list of buckets. Bucket i holds nodes that share exactly i leading bits with our own id; the last holds those that share at
-least as many as its index, and only it may split. So finding a node's bucket is one XOR and one bit length.
+The table is a list of buckets. Bucket i holds nodes that share exactly i leading bits with our own
+id; the last holds those that share at least as many as its index, and only it may split. So finding
+a node's bucket is one XOR and one bit length.
 
-Three levels of acquaintance are kept apart. A node *heard of* (named by others) does not enter at all. A node that *queried us* may be worth
-a ping. Only a node that *answered us* is an entry. Whether an entry is good, questionable or bad is never stored, but derived from its
-timestamps. The table sends nothing: it says whom to ping and which range to refresh.
+Three levels of acquaintance are kept apart. A node *heard of* (named by others) does not enter at
+all. A node that *queried us* may be worth a ping. Only a node that *answered us* is an entry.
+Whether an entry is good, questionable or bad is never stored, but derived from its timestamps. The
+table sends nothing: it says whom to ping and which range to refresh.
 
-For the commonest work, answering find_node, each full bucket keeps its contacts ready in wire form until the first of them stops being good.
+For the commonest work, answering find_node, each full bucket keeps its contacts ready in wire form
+until the first of them stops being good.
 
-Departures from the paper and BEP 5: a replacement cache per bucket (as in the Kademlia paper's section 4.1) instead of pinging before each
-insertion; one entry per public address and one per /24 or /64 in a bucket, so that a party with many addresses gains little.
+Departures from the paper and BEP 5: a replacement cache per bucket (as in the Kademlia paper's
+section 4.1) instead of pinging before each insertion; one entry per public address and one per /24
+or /64 in a bucket, so that a party with many addresses gains little.
 
 Spec: BEP 5 "Routing Table"; Maymounkov and Mazieres, "Kademlia" (2002), sections 2.4 and 4.1.
 """
@@ -30,7 +34,7 @@ REPLACEMENTS_MAX: Final = 8
 """Nodes that wait for a place in a full bucket."""
 
 GOOD_FOR_S: Final = 900.0
-"""Seconds without a sign of life after which a node is questionable. Spec: BEP 5 "Routing Table"."""
+"""Seconds without a sign of life that make a node questionable. Spec: BEP 5 "Routing Table"."""
 
 FAILURES_BAD: Final = 2
 """Unanswered queries in a row that make a node bad."""
@@ -56,7 +60,8 @@ class Node:
     Attributes:
         contact: Its id and endpoint.
         key: Its id as an integer.
-        heard_at: When it last answered us or, having answered once, asked us something; in monotonic seconds.
+        heard_at: When it last answered us or, having answered once, asked us something; in
+            monotonic seconds.
         failures: Queries in a row that it left unanswered.
         rtt_s: Its last round trip in seconds.
     """
@@ -72,7 +77,7 @@ class Node:
         self.rtt_s = rtt_s
 
     def is_good(self, *, now: float) -> bool:
-        """Tell whether the node was heard of its own accord or ours within 15 minutes, and never failed since."""
+        """Tell whether the node was heard within 15 minutes and has not failed since."""
         return not self.failures and now < self.heard_at + GOOD_FOR_S
 
     def status(self, *, now: float) -> Status:
@@ -148,7 +153,8 @@ class RoutingTable:
     def answered(self, contact: Contact, *, rtt_s: float, now: float) -> bool:
         """Note that a node answered a query of ours; enter it if there is room.
 
-        A known endpoint that shows a new id loses its entry first. A second endpoint at a known public address is turned away.
+        A known endpoint that shows a new id loses its entry first. A second endpoint at a known
+        public address is turned away.
 
         Returns:
             Whether the node is now an entry of the table.
@@ -169,7 +175,8 @@ class RoutingTable:
         """Note that a node queried us.
 
         Returns:
-            Whether it is a stranger for whom there would be room: whether to ping it, for only an answer makes it an entry.
+            Whether it is a stranger for whom there would be room: whether to ping it, for only an
+            answer makes it an entry.
         """
         known = self._by_identity.get(_identity(contact.endpoint))
         if known is None:
@@ -221,12 +228,15 @@ class RoutingTable:
         return bucket.ready
 
     def questionable(self, *, now: float) -> list[Node]:
-        """Return the entries worth a ping because they fell silent or failed, those silent longest first."""
+        """Return the entries that fell silent or failed and need a ping, longest silent first."""
         doubtful = [node for node in self if not node.is_good(now=now)]
         return sorted(doubtful, key=lambda node: node.heard_at)
 
     def stale_prefixes(self, *, now: float) -> list[int]:
-        """Return the indices of buckets in which nothing changed for `GOOD_FOR_S`. Spec: BEP 5 "Routing Table"."""
+        """Return the indices of buckets in which nothing changed for `GOOD_FOR_S`.
+
+        Spec: BEP 5 "Routing Table".
+        """
         return [
             index
             for index, bucket in enumerate(self._buckets)
@@ -234,7 +244,7 @@ class RoutingTable:
         ]
 
     def mark_refreshed(self, index: int, *, now: float) -> None:
-        """Note that a refresh of bucket `index` has been started, so that it is not stale before it could be."""
+        """Note that a refresh of bucket `index` was started: it is not stale again at once."""
         if index < len(self._buckets):
             self._buckets[index].changed_at = now
 
@@ -253,8 +263,9 @@ class RoutingTable:
     def _nearest(self, target: bytes, count: int, pick: _Pick) -> list[Node]:
         """Return the `count` nearest of the nodes that `pick` takes from each bucket.
 
-        Every node of the target's own bucket is nearer than any in the deeper buckets, those are nearer than any in the bucket before, and
-        so on; hence it is enough to take whole groups until there are `count`.
+        Every node of the target's own bucket is nearer than any in the deeper buckets, those are
+        nearer than any in the bucket before, and so on; hence it is enough to take whole groups
+        until there are `count`.
         """
         key = int.from_bytes(target)
         index = self._index_of(key)
@@ -292,7 +303,8 @@ class RoutingTable:
             waiting
             for waiting in bucket.replacements
             if waiting.contact.endpoint != node.contact.endpoint
-        ][-(REPLACEMENTS_MAX - 1) :] + [node]
+        ][-(REPLACEMENTS_MAX - 1) :]
+        bucket.replacements.append(node)
         bad = next((entry for entry in bucket.nodes if entry.failures >= FAILURES_BAD), None)
         if bad is None:
             return False
@@ -356,7 +368,7 @@ class RoutingTable:
                 return
 
     def _crowds(self, endpoint: Endpoint, nodes: Iterable[Node]) -> bool:
-        """Tell whether one party would hold too much: a second place in a bucket, or an eleventh in the table."""
+        """Tell whether a party would hold two places in a bucket, or eleven in the table."""
         network = _network(endpoint)
         if network is None:
             return False
@@ -370,7 +382,7 @@ def _compact(nodes: list[Node]) -> bytes:
 
 
 def _identity(endpoint: Endpoint) -> bytes:
-    """Return what an entry is unique by: a public address holds one node, a local one may hold a test network."""
+    """Return what an entry is unique by: its address if public; a local one may hold many nodes."""
     return address_of(endpoint) if scope_of(endpoint) is Scope.GLOBAL else endpoint
 
 

@@ -1,8 +1,10 @@
 """Write tokens: proof that whoever announces or stores can receive at the address it sends from.
 
-A token is a keyed hash over the address and the key it was asked for, so nothing is remembered per querier. The secret changes every
-five minutes and the two before it stay valid: every token lives ten to fifteen minutes whatever the phase of the rotation, where keeping
-one old secret, as is common, would let some die after five. It is not bound to the port, since NATs rebind between two queries.
+A token is a keyed hash over the address and the key it was asked for, so nothing is remembered per
+querier. The secret changes every five minutes and the two before it stay valid: every token lives
+ten to fifteen minutes whatever the phase of the rotation, where keeping one old secret, as is
+common, would let some die after five. It is not bound to the port, since NATs rebind between two
+queries.
 
 Spec: BEP 5 "get_peers", "announce_peer".
 """
@@ -16,7 +18,7 @@ ROTATION_S: Final = 300.0
 """Seconds between new secrets. Spec: BEP 5."""
 
 TOKEN_BYTES: Final = 8
-"""Length of our tokens; one client keeps at most 20 bytes, and 64 bits cannot be guessed over a network."""
+"""Length of our tokens; one client keeps at most 20 bytes, and nobody guesses 64 bits remotely."""
 
 _SECRETS_KEPT: Final = 3
 _SECRET_BYTES: Final = 16
@@ -48,7 +50,7 @@ class Tokens:
         return self._token(self._secrets[0], address, key)
 
     def is_valid(self, token: bytes, address: bytes, key: bytes, *, now: float) -> bool:
-        """Tell whether `token` was made for this address and key within the last ten minutes (at most fifteen)."""
+        """Tell whether `token` was made for this address and key in the last 10 to 15 minutes."""
         self._rotate(now)
         return any(
             hmac.compare_digest(token, self._token(secret, address, key))

@@ -1,7 +1,8 @@
 """Queries in flight: unguessable ids, answers matched to the address asked, and two deadlines each.
 
-A query first becomes *slow*, when most nodes would have answered: then a lookup asks somebody else as well. Much later, at the hard
-deadline, it *fails*. Both deadlines follow the round trips seen lately, so that a fast network is used fast and a slow one is not called dead.
+A query first becomes *slow*, when most nodes would have answered: then a lookup asks somebody else
+as well. Much later, at the hard deadline, it *fails*. Both deadlines follow the round trips seen
+lately, so that a fast network is used fast and a slow one is not called dead.
 
 Spec: BEP 5 "KRPC Protocol"; two-stage timeouts as in libtorrent and mldht.
 """
@@ -16,7 +17,7 @@ from dht.contact import Endpoint
 from dht.errors import QueryRefused
 
 TRANSACTION_ID_BYTES: Final = 4
-"""Length of our ids: 32 bits that an outsider has to guess; one client cannot read more than 15 bytes."""
+"""Length of our ids: an outsider has to guess 32 bits; one client reads no more than 15 bytes."""
 
 IN_FLIGHT_MAX: Final = 4_096
 """Queries in flight; at 10,000 a second and 0.2 s a round trip there are 2,000."""
@@ -26,7 +27,7 @@ SLOW_MAX_S: Final = 2.0
 FAIL_MIN_S: Final = 2.0
 FAIL_MAX_S: Final = 10.0
 FAIL_FACTOR: Final = 5.0
-"""The hard deadline is this many times the slow one, within its bounds: what comes later is rarely worth the wait."""
+"""The hard deadline is this many times the soft one: what comes later is rarely worth the wait."""
 
 _SAMPLES: Final = 256
 _SAMPLES_PER_ESTIMATE: Final = 16
@@ -87,7 +88,7 @@ class Transaction(Generic[Owner]):
 
 
 class Expiry(NamedTuple, Generic[Owner]):
-    """A deadline that has passed: the soft one of a slow query, or the hard one of a failed query."""
+    """A deadline that has passed: the soft one of a slow query or the hard one of a failed one."""
 
     transaction: Transaction[Owner]
     failed: bool
@@ -100,7 +101,8 @@ class Transactions(Generic[Owner]):
         """Start with none.
 
         Args:
-            rng: Where transaction ids come from; must be cryptographically strong outside simulations.
+            rng: Where transaction ids come from; must be cryptographically strong outside
+                simulations.
         """
         self._rng = rng
         self._open: dict[bytes, Transaction[Owner]] = {}
@@ -133,7 +135,8 @@ class Transactions(Generic[Owner]):
         """Take the query that a response or error from `source` belongs to; each is matched once.
 
         Returns:
-            None if nothing with this id was asked of this very endpoint, or it was answered or has failed already.
+            None if nothing with this id was asked of this very endpoint, or it was answered or has
+            failed already.
         """
         transaction = self._open.pop(source + id, None)
         if transaction is not None:

@@ -1,10 +1,11 @@
-"""Keeps a routing table alive: joining, refreshing buckets, the neighbourhood, and pings to those who fell silent.
+"""Keeps a routing table alive: joins, bucket refreshes, the neighbourhood, pings to the silent.
 
-Upkeep sends nothing. It is asked for the tasks that are due and told when a join has ended; the engine turns tasks into inquiries. A join that
-did not bring enough nodes is repeated, at growing intervals: without that, a few lost datagrams at the start split a network for good.
+Upkeep sends nothing. It is asked for the tasks that are due and told when a join has ended; the
+engine turns tasks into inquiries. A join that did not bring enough nodes is repeated, at growing
+intervals: without that, a few lost datagrams at the start split a network for good.
 
-Spec: BEP 5 "Routing Table" (refresh after 15 minutes, ping before replacing). Intervals of the neighbourhood and of joins are libtorrent's order
-of magnitude.
+Spec: BEP 5 "Routing Table" (refresh after 15 minutes, ping before replacing). Intervals of the
+neighbourhood and of joins are libtorrent's order of magnitude.
 """
 
 import random
@@ -66,7 +67,7 @@ class Upkeep:
     """Decides when a routing table needs which attention."""
 
     def __init__(self, table: RoutingTable, rng: random.Random, *, now: float) -> None:
-        """Begin with a join that is due at once.
+        """Begin without a join; `want_join` makes the first one due.
 
         Args:
             table: The table to keep alive; only read, apart from noting refreshes.
@@ -77,7 +78,7 @@ class Upkeep:
         self._rng = rng
         self._tick_at = now + self._jittered(TICK_S)
         self._nearby_at = now + self._jittered(NEIGHBOURHOOD_S)
-        self._join_at = now
+        self._join_at = float("inf")
         self._join_pause_s = JOIN_RETRY_MIN_S
         self._joining = False
         self._newcomers = TokenBucket(NEWCOMERS_PER_S, NEWCOMERS_BURST, now=now)
@@ -98,8 +99,15 @@ class Upkeep:
             tasks.append(Join())
         return tasks
 
+    def want_join(self, *, now: float) -> None:
+        """Make a join due at once, unless one is running."""
+        self._join_at = now
+
     def join_ended(self, *, now: float) -> None:
-        """Note that a join is over; the next is due after a pause, or when the table has become too small."""
+        """Note that a join is over.
+
+        The next is due after a pause, or when the table has become too small.
+        """
         self._joining = False
         if self._is_lonely(now):
             self._join_at = now + self._jittered(self._join_pause_s)
@@ -130,7 +138,7 @@ class Upkeep:
         return tasks
 
     def _pings(self, now: float) -> list[PingNode]:
-        """Return pings for the nodes silent longest, enough to reach the whole table within its 15 minutes."""
+        """Return pings for the nodes silent longest: enough to reach the whole table in 15 min."""
         waiting = [
             node.contact.endpoint
             for node in self._table.questionable(now=now)

@@ -1,0 +1,467 @@
+"""A DHT node for programs: open it, search, announce, ping.
+
+    async with open_node() as node:
+        async with node.find_peers(info_hash) as peers:
+            async for peer in peers:
+                ...
+
+A node is one engine a family, each on its own socket, with one store of announced peers and one flow budget between them. Calls search both DHTs at
+once. They may be made at once, too: what is asked before the node knows anybody starts as soon as it does.
+
+Spec: BEP 5; BEP 32 (two DHTs), BEP 45 (one id a socket).
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import SystemRandom
+from typing import Final, NamedTuple
+
+import trio
+
+from dht.bootstrap import (
+    PUBLIC_HOSTS,
+    BootstrapHost,
+    BootstrapOutcome,
+    ResolvedHost,
+    judge,
+    resolve_hosts,
+)
+from dht.contact import Contact, Endpoint, Family, Scope, scope_of
+from dht.driver import EngineDriver, Listener
+from dht.engine import Engine, EngineStatistics
+from dht.errors import CannotListen, NodeClosed, NotBootstrapped, QueryRefused
+from dht.inquiry import (
+    PEERS_PER_SEARCH_MAX,
+    Announcement,
+    Ended,
+    Event,
+    PeersFound,
+    Ping,
+    Search,
+)
+from dht.keyspace import InfoHash, NodeId, distance, random_id
+from dht.logs import get_logger
+from dht.memory import keep_saved, load_state, save_state
+from dht.peerstore import PeerStore
+from dht.ratelimit import Budget, FlowBudget, SourceLimiter
+from dht.routing import K
+from dht.state import SavedNode, State
+from dht.udp import UdpSocket
+
+_log = get_logger(__name__)
+
+ANNOUNCE_MIN_S: Final = 900.0
+ANNOUNCE_MAX_S: Final = 1_500.0
+"""Bounds of the pause between announces; other nodes forget an announce after 30 minutes or more."""
+
+_UNSPECIFIED: Final = (("0.0.0.0", 0), ("::", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """How a node is set up.
+
+    Attributes:
+        bind: Literal addresses and ports, at most one a family; port 0 for any. Empty for both families on any port.
+        bootstrap: Hosts to begin with when no saved state helps.
+        state: File for ids and contacts between runs; None to forget.
+        budget: How many new remote endpoints a second.
+        read_only: Whether to answer no queries, as befits a short-lived process. Spec: BEP 43.
+        limit_sources: Whether to bound the queries answered per source; off only for measurements.
+    """
+
+    bind: Sequence[tuple[str, int]] = ()
+    bootstrap: Sequence[BootstrapHost] = PUBLIC_HOSTS
+    state: Path | None = None
+    budget: Budget = Budget.HOME
+    read_only: bool = False
+    limit_sources: bool = True
+
+
+DEFAULT_SETTINGS: Final = NodeSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatistics:
+    """A snapshot of a node.
+
+    Attributes:
+        engines: Sizes and counts of each engine, by family.
+        sockets: Datagrams, bytes, drops and errors of each socket, by family.
+        bootstrap: What became of the bootstrap hosts.
+        flows: Remote endpoints spoken to within half a minute: what a router holds for us now.
+        flows_opened: New remote endpoints since the start.
+    """
+
+    engines: dict[Family, EngineStatistics]
+    sockets: dict[Family, dict[str, int]]
+    bootstrap: tuple[BootstrapOutcome, ...]
+    flows: int
+    flows_opened: int
+
+
+class SearchProgress(NamedTuple):
+    """How far a search has come, both families together.
+
+    Attributes:
+        asked: Queries sent.
+        answered: Nodes that answered.
+        failed: Nodes that refused or never answered.
+        peers: Distinct peers found.
+    """
+
+    asked: int
+    answered: int
+    failed: int
+    peers: int
+
+
+class _Searches:
+    """The searches of one call, one a family."""
+
+    def __init__(self) -> None:
+        self.running: list[tuple[EngineDriver, Search]] = []
+
+    def progress(self) -> SearchProgress:
+        lookups = [search.lookup for _, search in self.running]
+        return SearchProgress(
+            sum(it.asked_count for it in lookups),
+            sum(it.answered_count for it in lookups),
+            sum(it.failed_count for it in lookups),
+            sum(len(search.peers) for _, search in self.running),
+        )
+
+    def check(self) -> None:
+        """Raise if the searches ended for want of a node to ask, or of a node to ask it."""
+        if not all(search.is_done for _, search in self.running):
+            raise NodeClosed("the node was closed")
+        if not self.progress().asked:
+            raise NotBootstrapped("no node is known to ask")
+
+
+_Start = Callable[[Engine, float], Search]
+
+
+class PeerStream:
+    """The peers of an info-hash, as they are found; ends when the search is over.
+
+    Attributes:
+        info_hash: What is searched for.
+    """
+
+    def __init__(
+        self,
+        info_hash: InfoHash,
+        searches: _Searches,
+        receive: trio.MemoryReceiveChannel[PeersFound],
+    ) -> None:
+        """Made by `Node.find_peers`."""
+        self.info_hash = info_hash
+        self._searches = searches
+        self._receive = receive
+
+    @property
+    def progress(self) -> SearchProgress:
+        """How far the search has come."""
+        return self._searches.progress()
+
+    async def __aiter__(self) -> AsyncIterator[Endpoint]:
+        """Iterate over distinct peers in the order in which they come in.
+
+        Raises:
+            NotBootstrapped: Nobody could be asked, because the node knows nobody.
+            NodeClosed: The node was closed meanwhile.
+        """
+        async for found in self._receive:
+            for peer in found.peers:
+                yield peer
+        self._searches.check()
+
+
+class Node:
+    """A running DHT node; made by `open_node`."""
+
+    def __init__(self, drivers: Sequence[EngineDriver], budget: FlowBudget) -> None:
+        """Made by `open_node`."""
+        self._drivers = tuple(drivers)
+        self.budget = budget
+        self._hosts: list[ResolvedHost] = []
+
+    @property
+    def endpoints(self) -> dict[Family, Endpoint]:
+        """Where the node is bound, by family, with real ports."""
+        return {it.engine.family: it.socket.endpoint for it in self._drivers}
+
+    @property
+    def ids(self) -> dict[Family, NodeId]:
+        """The node's ids, by family."""
+        return {it.engine.family: it.engine.own_id for it in self._drivers}
+
+    async def wait_joined(self) -> None:
+        """Wait until the first attempt to get to know the network is over in each family, or one knows K nodes.
+
+        Raises:
+            NotBootstrapped: No family knows anybody.
+        """
+        for driver in self._drivers:
+            if not any(len(it.engine.table) >= K for it in self._drivers):
+                await driver.joined.wait()
+        await trio.lowlevel.checkpoint()
+        if not any(len(it.engine.table) for it in self._drivers):
+            raise NotBootstrapped("no node answered")
+
+    async def ping(self, endpoint: Endpoint) -> Ping:
+        """Ping a node.
+
+        Returns:
+            Who answered and how fast, or the reason why not.
+
+        Raises:
+            QueryRefused: The address is not allowed, or we have no socket of its family.
+            NodeClosed: The node was closed meanwhile.
+        """
+        driver = self._driver_for(endpoint)
+        return await driver.finish(lambda now: driver.engine.ping(endpoint, now=now))
+
+    async def find_node(self, target: NodeId) -> list[Contact]:
+        """Search for the nodes nearest to a target.
+
+        Returns:
+            Up to K living nodes of each family, nearest first.
+
+        Raises:
+            NotBootstrapped: Nobody could be asked.
+            NodeClosed: The node was closed meanwhile.
+        """
+        searches = await self._search_all(lambda engine, now: engine.find_node(target, now=now))
+        found = [contact for search in searches for contact in search.lookup.closest()[:K]]
+        return sorted(found, key=lambda it: distance(it.id, target))
+
+    @contextmanager
+    def find_peers(self, info_hash: InfoHash) -> Iterator[PeerStream]:
+        """Search for the peers of an info-hash; leaving the block ends the search.
+
+        Raises:
+            QueryRefused: Too much is going on.
+            NodeClosed: The node is closed.
+        """
+        room = PEERS_PER_SEARCH_MAX * len(self._drivers)
+        send, receive = trio.open_memory_channel[PeersFound](room)
+        open_ends = [send.clone() for _ in self._drivers]
+
+        def listen(event: Event) -> None:
+            if isinstance(event, PeersFound):
+                send.send_nowait(event)
+            else:
+                open_ends.pop().close()
+                if not open_ends:
+                    send.close()
+
+        with receive, self._searching(partial(_get_peers, info_hash, None), listen) as searches:
+            yield PeerStream(info_hash, searches, receive)
+
+    async def announce(
+        self, info_hash: InfoHash, port: int, *, seed: bool = False, implied_port: bool = False
+    ) -> list[Contact]:
+        """Tell the nodes nearest to an info-hash that we are a peer for it.
+
+        Args:
+            info_hash: 20 bytes.
+            port: TCP port on which peers are really accepted for this info-hash.
+            seed: Whether we have everything. Spec: BEP 33.
+            implied_port: Whether nodes shall take our UDP port instead; only if peers are accepted there (uTP).
+
+        Returns:
+            The nodes that accepted.
+
+        Raises:
+            NotBootstrapped: Nobody could be asked.
+            NodeClosed: The node was closed meanwhile.
+        """
+        announcement = Announcement(port, implied_port=implied_port, seed=seed)
+        searches = await self._search_all(partial(_get_peers, info_hash, announcement))
+        return [holder for search in searches for holder in search.announced_to]
+
+    async def keep_announced(self, info_hash: InfoHash, port: int, *, seed: bool = False) -> None:
+        """Announce now and every 15 to 25 minutes, until cancelled; a failed round is repeated with the next."""
+        rng = SystemRandom()
+        while True:
+            try:
+                holders = await self.announce(info_hash, port, seed=seed)
+                _log.info("announced", info_hash=info_hash.hex(), nodes=len(holders))
+            except NotBootstrapped:
+                _log.warning("not announced: no node known", info_hash=info_hash.hex())
+            await trio.sleep(rng.uniform(ANNOUNCE_MIN_S, ANNOUNCE_MAX_S))
+
+    def statistics(self) -> NodeStatistics:
+        """Return a snapshot of sizes, counts and the fate of the bootstrap hosts."""
+        now = trio.current_time()
+        return NodeStatistics(
+            engines={it.engine.family: it.engine.statistics(now=now) for it in self._drivers},
+            sockets={it.engine.family: it.socket.statistics() for it in self._drivers},
+            bootstrap=self._bootstrap_outcomes(),
+            flows=self.budget.live_flows(now=now),
+            flows_opened=self.budget.opened,
+        )
+
+    def state(self) -> State:
+        """Return what is worth remembering: ids, and the contacts nearest to them."""
+        now = trio.current_time()
+        return {
+            it.engine.family: SavedNode(
+                it.engine.own_id,
+                tuple(node.contact for node in it.engine.table if node.is_good(now=now)),
+            )
+            for it in self._drivers
+        }
+
+    async def _join(self, hosts: Sequence[BootstrapHost], remembered: State) -> None:
+        """Begin with remembered contacts at once, and with the bootstrap hosts when their names are resolved."""
+        for driver in self._drivers:
+            saved = remembered.get(driver.engine.family)
+            if saved is not None and saved.contacts:
+                driver.engine.join(known=saved.contacts, now=trio.current_time())
+                driver.settle()
+        self._hosts = await resolve_hosts(hosts, [it.engine.family for it in self._drivers])
+        entry_points = [it for host in self._hosts for it in host.endpoints]
+        routers = [it for host in self._hosts if host.host.is_router for it in host.endpoints]
+        for driver in self._drivers:
+            driver.engine.join(entry_points, routers=routers, now=trio.current_time())
+            driver.settle()
+
+    def _bootstrap_outcomes(self) -> tuple[BootstrapOutcome, ...]:
+        joins = [it.last_join for it in self._drivers if it.last_join is not None]
+        answered = [it for join in joins for it in join.answers_from_routers]
+        silent = [it for join in joins for it in join.silent_routers]
+        return tuple(judge(host, answered, silent) for host in self._hosts)
+
+    @contextmanager
+    def _searching(self, start: _Start, listen: Listener) -> Iterator[_Searches]:
+        """Run one search a family; leaving the block ends them."""
+        searches = _Searches()
+        try:
+            for driver in self._drivers:
+                search = driver.call(partial(start, driver.engine), listen)
+                searches.running.append((driver, search))
+            yield searches
+        finally:
+            for driver, search in searches.running:
+                driver.forget(search)
+
+    async def _search_all(self, start: _Start) -> list[Search]:
+        """Run one search a family to its end."""
+        waiting = len(self._drivers)
+        all_ended = trio.Event()
+
+        def listen(event: Event) -> None:
+            nonlocal waiting
+            waiting -= isinstance(event, Ended)
+            if not waiting:
+                all_ended.set()
+
+        with self._searching(start, listen) as searches:
+            await all_ended.wait()
+        searches.check()
+        return [search for _, search in searches.running]
+
+    def _driver_for(self, endpoint: Endpoint) -> EngineDriver:
+        for driver in self._drivers:
+            if driver.engine.family.endpoint_bytes == len(endpoint):
+                return driver
+        raise QueryRefused("no socket of this address family")
+
+
+def _get_peers(
+    info_hash: InfoHash, announcement: Announcement | None, engine: Engine, now: float
+) -> Search:
+    return engine.get_peers(info_hash, now=now, announcement=announcement)
+
+
+@asynccontextmanager
+async def open_node(settings: NodeSettings = DEFAULT_SETTINGS) -> AsyncIterator[Node]:
+    """Run a node for the time of the block.
+
+    The node joins the network in the background; `Node.wait_joined` waits for that, and searches need not.
+
+    Raises:
+        CannotListen: A socket cannot be bound.
+    """
+    remembered = await load_state(settings.state)
+    budget = FlowBudget(settings.budget.endpoints_per_s, now=trio.current_time())
+    drivers = _make_drivers(settings, remembered, budget)
+    node = Node(drivers, budget)
+    try:
+        async with trio.open_nursery() as nursery:
+            for driver in drivers:
+                nursery.start_soon(driver.run)
+            nursery.start_soon(node._join, settings.bootstrap, remembered)
+            nursery.start_soon(keep_saved, settings.state, node.state)
+            yield node
+            nursery.cancel_scope.cancel()
+    finally:
+        for driver in drivers:
+            driver.socket.close()
+        await save_state(settings.state, node.state())
+
+
+def _make_drivers(
+    settings: NodeSettings, remembered: State, budget: FlowBudget
+) -> list[EngineDriver]:
+    store = PeerStore()
+    sockets = _bind_all(settings.bind)
+    drivers = [
+        EngineDriver(_make_engine(socket, settings, remembered, store, budget), socket)
+        for socket in sockets
+    ]
+    for driver in drivers:
+        for sibling in drivers:
+            if sibling is not driver:
+                driver.engine.lend(sibling.engine.table)
+    return drivers
+
+
+def _make_engine(
+    socket: UdpSocket,
+    settings: NodeSettings,
+    remembered: State,
+    store: PeerStore,
+    budget: FlowBudget,
+) -> Engine:
+    rng = SystemRandom()
+    saved = remembered.get(socket.family)
+    scope = scope_of(socket.endpoint)
+    return Engine(
+        saved.own_id if saved is not None else random_id(rng),
+        socket.family,
+        bound=Scope.GLOBAL if socket.is_unspecified else scope,
+        rng=rng,
+        now=trio.current_time(),
+        store=store,
+        budget=budget,
+        limiter=SourceLimiter() if settings.limit_sources else SourceLimiter(rate=float("inf")),
+        read_only=settings.read_only,
+        own_endpoint=None if socket.is_unspecified else socket.endpoint,
+    )
+
+
+def _bind_all(wanted: Sequence[tuple[str, int]]) -> list[UdpSocket]:
+    """Bind what was asked for, all of it; or else any port in both families, as far as the machine has them."""
+    sockets: list[UdpSocket] = []
+    try:
+        for host, port in wanted or _UNSPECIFIED:
+            try:
+                sockets.append(UdpSocket.bind(host, port))
+            except CannotListen as error:
+                if wanted:
+                    raise
+                _log.warning("address family not available", reason=str(error))
+    except CannotListen:
+        for socket in sockets:
+            socket.close()
+        raise
+    if not sockets:
+        raise CannotListen("any address", "neither IPv4 nor IPv6 is available")
+    return sockets
