@@ -153,7 +153,7 @@ def _needs_no_scan(data: bytes, limits: Limits) -> bool:
     # A token takes a byte at least, so few bytes cannot be too many tokens.
     if len(data) > min(_SCAN_FREE_SIZE, limits.tokens):
         return False
-    return sum(map(data.count, _OPENERS)) <= limits.depth
+    return data.count(b"l") + data.count(b"d") <= limits.depth
 
 
 def _build(data: bytes, scan: _Scan) -> BValue:

@@ -199,6 +199,7 @@ class Engine:
         """
         if not self._is_usable(endpoint):
             raise QueryRefused("address not allowed")
+        self._refuse_if_crowded()
         ping = Ping(endpoint)
         self._start(ping, now)
         return ping
@@ -209,6 +210,7 @@ class Engine:
         Raises:
             QueryRefused: Too much is going on.
         """
+        self._refuse_if_crowded()
         search = node_search(target)
         self._start_search(search, now)
         return search
@@ -226,6 +228,7 @@ class Engine:
         Raises:
             QueryRefused: Too much is going on.
         """
+        self._refuse_if_crowded()
         search = peer_search(info_hash, announcement)
         self._start_search(search, now)
         return search
@@ -314,7 +317,7 @@ class Engine:
 
     def _meet(self, query: Query, source: Endpoint, now: float) -> None:
         """Consider pinging the sender of a query: only an answer would make it an acquaintance."""
-        sender_id = query.arguments.get(b"id") if query.arguments is not None else None
+        sender_id = query.arguments.get(b"id")
         if not isinstance(sender_id, bytes) or len(sender_id) != len(self.own_id):
             return
         sender = Contact(NodeId(sender_id), source)
@@ -374,13 +377,16 @@ class Engine:
 
     # Inquiries
 
+    def _refuse_if_crowded(self) -> None:
+        """Bound what our user starts; what upkeep starts is bounded there and always let through."""
+        if len(self._inquiries) + len(self._held) >= INQUIRIES_MAX:
+            raise QueryRefused("too many inquiries at once")
+
     def _start_search(self, search: Search, now: float) -> None:
         """Start a search, or hold it back while the first join has yet to bring somebody to ask."""
         if self._knows_enough:
             search.lookup.add(self._seeds(search.target, now))
             self._start(search, now)
-        elif len(self._held) >= INQUIRIES_MAX:
-            raise QueryRefused("too many inquiries at once")
         else:
             self._held.append(search)
 
@@ -395,8 +401,6 @@ class Engine:
         return self._has_joined or len(self.table) >= NODES_TO_START
 
     def _start(self, inquiry: Inquiry, now: float) -> None:
-        if len(self._inquiries) >= INQUIRIES_MAX:
-            raise QueryRefused("too many inquiries at once")
         self._inquiries[inquiry] = None
         self._pump(inquiry, now)
 
@@ -451,9 +455,9 @@ class Engine:
             case Join():
                 self._start_join(now)
             case FindNearby():
-                self.find_node(self.own_id, now=now)
+                self._start_search(node_search(self.own_id), now)
             case RefreshBucket(target):
-                self.find_node(target, now=now)
+                self._start_search(node_search(target), now)
             case PingNode(endpoint):
                 self._start(Ping(endpoint), now)
 

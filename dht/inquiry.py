@@ -219,7 +219,7 @@ class Search:
         """Note that the request that `next_request` gave went out."""
         if self._needs_routers:
             self._routers_asked.add(self._routers.pop(0))
-        elif self._writes:
+        elif self._writes and request is self._writes[0]:
             self._writes_open[self._writes.pop(0).endpoint] = None
         else:
             self.lookup.asked(request.endpoint)

@@ -59,13 +59,13 @@ class Query(NamedTuple):
     Attributes:
         transaction_id: Chosen by the sender, to be echoed; at most `TRANSACTION_ID_MAX` bytes.
         method: The value of `q`.
-        arguments: The value of `a`, or None when it is missing or no dictionary.
+        arguments: The value of `a`; empty when it is missing or no dictionary.
         read_only: Whether the sender asks not to be entered in routing tables. Spec: BEP 43.
     """
 
     transaction_id: bytes
     method: bytes
-    arguments: dict[bytes, BValue] | None
+    arguments: dict[bytes, BValue]
     read_only: bool
 
 
@@ -169,7 +169,7 @@ def _read_query(transaction_id: bytes, fields: dict[bytes, BValue]) -> Query:
     return Query(
         transaction_id,
         method,
-        arguments if isinstance(arguments, dict) else None,
+        arguments if isinstance(arguments, dict) else {},
         isinstance(read_only, int) and read_only != 0,
     )
 
@@ -253,7 +253,7 @@ def id_argument(query: Query, key: bytes) -> bytes:
     Raises:
         BadQuery: It is missing or of another size.
     """
-    value = query.arguments.get(key) if query.arguments is not None else None
+    value = query.arguments.get(key)
     if not isinstance(value, bytes) or len(value) != ID_BYTES:
         raise BadQuery(f"missing or invalid {key.decode()}")
     return value
@@ -269,7 +269,7 @@ def port_argument(query: Query, source: Endpoint) -> int:
 
     Spec: BEP 5 "announce_peer".
     """
-    arguments = query.arguments or {}
+    arguments = query.arguments
     implied = arguments.get(b"implied_port")
     if isinstance(implied, int) and implied != 0:
         return int.from_bytes(source[-2:])
@@ -281,7 +281,7 @@ def port_argument(query: Query, source: Endpoint) -> int:
 
 def flag_argument(query: Query, key: bytes) -> bool:
     """Read an optional flag such as `seed`; anything but the integer 1 is false."""
-    return query.arguments is not None and query.arguments.get(key) == 1
+    return query.arguments.get(key) == 1
 
 
 def wanted_families(query: Query, received_over: Family) -> tuple[Family, ...]:
@@ -289,7 +289,7 @@ def wanted_families(query: Query, received_over: Family) -> tuple[Family, ...]:
 
     Spec: BEP 32 "want".
     """
-    want = query.arguments.get(b"want") if query.arguments is not None else None
+    want = query.arguments.get(b"want")
     if not isinstance(want, list):
         return (received_over,)
     families = tuple(family for family in Family if WANT_KEYS[family] in want)

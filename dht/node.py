@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 
 import trio
 
+from dht.background import open_background
 from dht.bootstrap import (
     PUBLIC_HOSTS,
     BootstrapHost,
@@ -394,13 +395,12 @@ async def open_node(settings: NodeSettings = DEFAULT_SETTINGS) -> AsyncIterator[
     drivers = _make_drivers(settings, remembered, budget)
     node = Node(drivers, budget)
     try:
-        async with trio.open_nursery() as nursery:
+        async with open_background() as background:
             for driver in drivers:
-                nursery.start_soon(driver.run)
-            nursery.start_soon(node._join, settings.bootstrap, remembered)
-            nursery.start_soon(keep_saved, settings.state, node.state)
+                background.start_soon(driver.run)
+            background.start_soon(node._join, settings.bootstrap, remembered)
+            background.start_soon(keep_saved, settings.state, node.state)
             yield node
-            nursery.cancel_scope.cancel()
     finally:
         for driver in drivers:
             driver.socket.close()

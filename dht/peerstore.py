@@ -58,9 +58,9 @@ class PeerStore:
         """Return the number of swarms held, each family counted."""
         return len(self._swarms)
 
-    def has_room(self, info_hash: InfoHash, address: bytes, family: Family) -> bool:
+    def has_room(self, info_hash: InfoHash, address: bytes, family: Family, *, now: float) -> bool:
         """Tell whether an announce from `address` would be kept: whether to hand out a token."""
-        swarm = self._swarms.get((info_hash, family))
+        swarm = self._living((info_hash, family), now)
         if swarm is None:
             return len(self._swarms) < self._swarms_max
         return len(swarm) < self._peers_per_swarm_max or address in swarm
@@ -73,9 +73,8 @@ class PeerStore:
         Returns:
             Whether there was room.
         """
-        self.expire(now=now)
         key, address = (info_hash, family_of(peer)), address_of(peer)
-        if not self.has_room(info_hash, address, key[1]):
+        if not self.has_room(info_hash, address, key[1], now=now):
             return False
         swarm = self._swarms.pop(key, {})
         swarm.pop(address, None)
@@ -87,11 +86,9 @@ class PeerStore:
         self, info_hash: InfoHash, family: Family, count: int, rng: random.Random, *, now: float
     ) -> list[Endpoint]:
         """Return up to `count` peers of a swarm, drawn at random so that load spreads."""
-        self.expire(now=now)
-        swarm = self._swarms.get((info_hash, family))
+        swarm = self._living((info_hash, family), now)
         if swarm is None:
             return []
-        _drop_expired(swarm, now)
         peers = list(swarm.values())
         chosen = peers if len(peers) <= count else rng.sample(peers, count)
         return [peer.endpoint for peer in chosen]
@@ -105,8 +102,12 @@ class PeerStore:
                 return
             del self._swarms[key]
 
-
-def _drop_expired(swarm: dict[bytes, StoredPeer], now: float) -> None:
-    # Never empties a swarm: `PeerStore.expire` ran just before, so the newest announce is alive.
-    while (oldest := next(iter(swarm.items())))[1].expires_at <= now:
-        del swarm[oldest[0]]
+    def _living(self, key: _SwarmKey, now: float) -> dict[bytes, StoredPeer] | None:
+        """Return a swarm without the peers that have expired, or None if that leaves nobody."""
+        self.expire(now=now)
+        swarm = self._swarms.get(key)
+        if swarm is not None:
+            # Ends before the swarm is empty: its newest announce has just been seen to be alive.
+            while (oldest := next(iter(swarm.items())))[1].expires_at <= now:
+                del swarm[oldest[0]]
+        return swarm

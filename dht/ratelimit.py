@@ -34,9 +34,6 @@ SOURCES_MAX: Final = 20_000
 FLOW_LIFETIME_S: Final = 30.0
 """How long a router keeps a UDP flow that is silent, at the short end."""
 
-_WHOLE: Final = 1.0 - 1e-9
-"""What counts as a whole unit: waiting until `ready_at` must be enough even after rounding."""
-
 FLOWS_MAX: Final = 100_000
 """Flows remembered; more than any router holds."""
 
@@ -58,40 +55,37 @@ class Budget(Enum):
 
 
 class TokenBucket:
-    """So many per second, and a burst of at most so many at once."""
+    """So many per second, and a burst of at most so many at once.
 
-    __slots__ = ("_at", "_level", "burst", "rate")
+    What is kept is not how much the bucket holds but when it will be full. So `ready_at` is exact
+    and no sum of roundings: whoever sleeps until then is served, at any value of the clock.
+    """
+
+    __slots__ = ("_full_at", "_head_start_s", "_interval_s", "rate")
 
     def __init__(self, rate: float, burst: float, *, now: float) -> None:
         """Start full.
 
         Args:
             rate: Units per second; may be infinite.
-            burst: Most units that collect.
+            burst: Most units that collect; at least one does.
             now: Monotonic seconds.
         """
         self.rate = rate
-        self.burst = burst
-        self._level = burst
-        self._at = now
+        self._interval_s = 1.0 / rate
+        self._head_start_s = max(burst - 1.0, 0.0) / rate if rate < float("inf") else 0.0
+        self._full_at = now
 
     def take(self, *, now: float) -> bool:
         """Take one unit if there is one."""
-        self._refill(now)
-        if self._level < _WHOLE:
+        if self._full_at - self._head_start_s > now:
             return False
-        self._level -= 1.0
+        self._full_at = max(self._full_at, now) + self._interval_s
         return True
 
     def ready_at(self, *, now: float) -> float:
         """Return when `take` will next succeed: `now` or later, in monotonic seconds."""
-        self._refill(now)
-        return now if self._level >= _WHOLE else now + (1.0 - self._level) / self.rate
-
-    def _refill(self, now: float) -> None:
-        if now > self._at:
-            self._level = min(self.burst, self._level + (now - self._at) * self.rate)
-            self._at = now
+        return max(now, self._full_at - self._head_start_s)
 
 
 class _Source:

@@ -8,6 +8,7 @@ Spec: BEP 5 "DHT Queries"; BEP 32 "want"; BEP 42 "ip" in each answer.
 """
 
 import random
+from collections.abc import Callable
 from typing import Final
 
 from dht.bencode import BValue
@@ -41,6 +42,9 @@ _FRAME_BYTES: Final = 150
 """What an answer needs beside nodes, values and transaction id: 124 bytes over IPv6, and room."""
 
 
+_Method = Callable[[Query, Endpoint, float], dict[bytes, BValue]]
+
+
 class Responder:
     """Answers queries from a routing table and a peer store."""
 
@@ -62,15 +66,23 @@ class Responder:
             rng: Chooses among the peers of large swarms.
         """
         self._own_id = own_id
-        self._tables = {table.family: table}
+        self._table = table
         self._family = table.family
+        self._nodes_key = NODES_KEYS[table.family]
+        self._sibling: RoutingTable | None = None
         self._store = store
         self._tokens = tokens
         self._rng = rng
+        self._methods: dict[bytes, _Method] = {
+            PING: self._ping,
+            FIND_NODE: self._find_node,
+            GET_PEERS: self._get_peers,
+            ANNOUNCE_PEER: self._announce_peer,
+        }
 
     def lend(self, sibling: RoutingTable) -> None:
         """Give read access to the other family's table, for those who want both. Spec: BEP 32."""
-        self._tables[sibling.family] = sibling
+        self._sibling = sibling
 
     def answer(self, query: Query, source: Endpoint, *, now: float) -> bytes | None:
         """Return the datagram that answers a query.
@@ -85,36 +97,34 @@ class Responder:
             return None
         try:
             id_argument(query, b"id")
-            values = self._values(query, source, now)
+            values = self._methods.get(query.method, self._unknown)(query, source, now)
         except BadQuery as fault:
             return encode_error(query.transaction_id, fault.code, fault.fault, source)
         values[b"id"] = self._own_id
         return encode_response(query.transaction_id, values, source)
 
-    def _values(self, query: Query, source: Endpoint, now: float) -> dict[bytes, BValue]:
-        method = query.method
-        if method == PING:
-            return {}
-        if method == FIND_NODE:
-            return self._nodes(query, id_argument(query, b"target"), now)
-        if method == GET_PEERS:
-            return self._peers(query, source, now)
-        if method == ANNOUNCE_PEER:
-            return self._announce(query, source, now)
-        return self._unknown(query, now)
+    def _ping(self, query: Query, source: Endpoint, now: float) -> dict[bytes, BValue]:
+        return {}
+
+    def _find_node(self, query: Query, source: Endpoint, now: float) -> dict[bytes, BValue]:
+        return self._nodes(query, id_argument(query, b"target"), now)
 
     def _nodes(self, query: Query, target: bytes, now: float) -> dict[bytes, BValue]:
+        if b"want" not in query.arguments:
+            return {self._nodes_key: self._table.nearest_compact(target, now=now)}
+        wanted = wanted_families(query, self._family)
+        tables = [it for it in (self._table, self._sibling) if it is not None]
         return {
-            NODES_KEYS[family]: self._tables[family].nearest_compact(target, now=now)
-            for family in wanted_families(query, self._family)
-            if family in self._tables
+            NODES_KEYS[table.family]: table.nearest_compact(target, now=now)
+            for table in tables
+            if table.family in wanted
         }
 
-    def _peers(self, query: Query, source: Endpoint, now: float) -> dict[bytes, BValue]:
+    def _get_peers(self, query: Query, source: Endpoint, now: float) -> dict[bytes, BValue]:
         info_hash = InfoHash(id_argument(query, b"info_hash"))
         values = self._nodes(query, info_hash, now)
         family, address = self._family, address_of(source)
-        if self._store.has_room(info_hash, address, family):
+        if self._store.has_room(info_hash, address, family, now=now):
             values[b"token"] = self._tokens.make(address, info_hash, now=now)
         count = _values_that_fit(values, query.transaction_id, family)
         peers = self._store.sample(info_hash, family, count, self._rng, now=now)
@@ -122,9 +132,9 @@ class Responder:
             values[b"values"] = list(peers)
         return values
 
-    def _announce(self, query: Query, source: Endpoint, now: float) -> dict[bytes, BValue]:
+    def _announce_peer(self, query: Query, source: Endpoint, now: float) -> dict[bytes, BValue]:
         info_hash = InfoHash(id_argument(query, b"info_hash"))
-        token = (query.arguments or {}).get(b"token")
+        token = query.arguments.get(b"token")
         if not isinstance(token, bytes) or not self._tokens.is_valid(
             token, address_of(source), info_hash, now=now
         ):
@@ -135,7 +145,7 @@ class Responder:
         self._store.announce(info_hash, peer, seed=flag_argument(query, b"seed"), now=now)
         return {}
 
-    def _unknown(self, query: Query, now: float) -> dict[bytes, BValue]:
+    def _unknown(self, query: Query, source: Endpoint, now: float) -> dict[bytes, BValue]:
         for key in (b"target", b"info_hash"):
             try:
                 return self._nodes(query, id_argument(query, key), now)

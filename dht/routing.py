@@ -243,6 +243,12 @@ class RoutingTable:
             if bucket.changed_at + GOOD_FOR_S <= now
         ]
 
+    def sparse_prefixes(self) -> list[int]:
+        """Return the indices of buckets with places free, but for the last, which only splits."""
+        return [
+            index for index, bucket in enumerate(self._buckets[:-1]) if len(bucket.nodes) < K
+        ]
+
     def mark_refreshed(self, index: int, *, now: float) -> None:
         """Note that a refresh of bucket `index` was started: it is not stale again at once."""
         if index < len(self._buckets):

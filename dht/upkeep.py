@@ -81,6 +81,7 @@ class Upkeep:
         self._join_at = float("inf")
         self._join_pause_s = JOIN_RETRY_MIN_S
         self._joining = False
+        self._to_fill: list[int] = []
         self._newcomers = TokenBucket(NEWCOMERS_PER_S, NEWCOMERS_BURST, now=now)
         self._pinged: OrderedDict[Endpoint, float] = OrderedDict()
 
@@ -106,9 +107,13 @@ class Upkeep:
     def join_ended(self, *, now: float) -> None:
         """Note that a join is over.
 
-        The next is due after a pause, or when the table has become too small.
+        The next is due after a pause, or when the table has become too small. What it brought lies
+        around our own id, so the buckets it left sparse are filled next, one a tick.
+
+        Spec: Maymounkov and Mazieres, "Kademlia" (2002), section 2.3, on joining.
         """
         self._joining = False
+        self._to_fill = self._table.sparse_prefixes()
         if self._is_lonely(now):
             self._join_at = now + self._jittered(self._join_pause_s)
             self._join_pause_s = min(self._join_pause_s * 2, JOIN_RETRY_MAX_S)
@@ -126,16 +131,25 @@ class Upkeep:
 
     def _look_at_table(self, now: float) -> list[Task]:
         tasks: list[Task] = list(self._pings(now))
-        stale = self._table.stale_prefixes(now=now)
-        if stale:
-            self._table.mark_refreshed(stale[0], now=now)
-            tasks.append(RefreshBucket(self._target_in(stale[0])))
+        index = self._bucket_to_refresh(now)
+        if index is not None:
+            self._table.mark_refreshed(index, now=now)
+            tasks.append(RefreshBucket(self._target_in(index)))
         if now >= self._nearby_at and len(self._table):
             self._nearby_at = now + self._jittered(NEIGHBOURHOOD_S)
             tasks.append(FindNearby())
         if self._join_at == float("inf") and self._is_lonely(now):
             self._join_at = now
         return tasks
+
+    def _bucket_to_refresh(self, now: float) -> int | None:
+        """Return a bucket that the join left sparse and nothing has filled since, or a stale one."""
+        sparse = self._table.sparse_prefixes() if self._to_fill else []
+        while self._to_fill:
+            index = self._to_fill.pop(0)
+            if index in sparse:
+                return index
+        return next(iter(self._table.stale_prefixes(now=now)), None)
 
     def _pings(self, now: float) -> list[PingNode]:
         """Return pings for the nodes silent longest: enough to reach the whole table in 15 min."""

@@ -9,13 +9,21 @@ WINGS: Final = ("dht", "magnet")
 
 SHELLS: Final = frozenset(
     {
+        "dht.logs",
+        "dht.background",
         "dht.udp",
+        "dht.bootstrap",
+        "dht.memory",
+        "dht.driver",
         "dht.node",
         "dht.testnet",
+        "dht.commandline",
         "dht.crawl.sweep",
         "dht.measure.survey",
         "dht.cli",
         "magnet.peer.stream",
+        "magnet.peer.fetch",
+        "magnet.resolve.output",
         "magnet.transport.dial",
         "magnet.sources",
         "magnet.resolve.resolver",
@@ -64,16 +72,17 @@ ENTRANCES: Final[dict[str, frozenset[str]]] = {
     "bencodepy": frozenset({"dht.bencode"}),
     "crc32c": frozenset({"dht.keyspace"}),
     "cryptography": frozenset({"dht.items", "magnet.peer.encryption"}),
-    "cyclopts": frozenset({"dht.cli", "magnet.cli"}),
-    "platformdirs": frozenset({"dht.cli", "magnet.cli", "magnet.config"}),
-    "rich": frozenset({"dht.cli", "magnet.cli", "magnet.demo"}),
-    "structlog": SHELLS,
+    "cyclopts": frozenset({"dht.commandline", "dht.cli", "magnet.cli"}),
+    "platformdirs": frozenset({"dht.commandline"}),
+    "rich": frozenset({"dht.commandline", "dht.cli", "magnet.cli", "magnet.demo"}),
+    "structlog": frozenset({"dht.logs", "dht.commandline"}),
     "trio": SHELLS,
 }
 """Each third-party package, and the modules through which it may enter."""
 
 MAGNET_MAY_USE: Final = frozenset(
     {
+        "dht.background",
         "dht.bencode",
         "dht.contact",
         "dht.crawl",
@@ -82,6 +91,8 @@ MAGNET_MAY_USE: Final = frozenset(
         "dht.keyspace",
         "dht.measure",
         "dht.node",
+        "dht.commandline",  # both commands take the same options
+        "dht.logs",
         "dht.ratelimit",  # one budget for datagrams and dials
         "dht.testnet",  # the demo runs on one
         "dht.udp",

@@ -1,0 +1,277 @@
+"""What the peers of one swarm have brought together of its metadata, and whom to ask for what next.
+
+Peers join with the size they announce. Peers of one size work on one assembly: the piece with the
+fewest outstanding requests goes to the next peer that asks for work, and towards the end a piece is
+requested from several, so that one sleeper delays nobody. Peers of different sizes never mix, since
+at most one of the sizes is true.
+
+The whole is checked against the hash, for pieces have none of their own. When the check fails and
+one peer gave everything, that peer lied. When several gave, nobody knows who lied: from then on
+each peer builds an attempt of its own, and the honest one wins while liars expose themselves one by
+one.
+
+Departure: other clients wait 20 s and more after a failed check. Here the peers asked again either
+gave nothing to what failed or are asked alone for the first time, so waiting would help nobody.
+
+The pool sends nothing. Its users tell it what arrived, ask for the next request, and leave when
+`standing` says that no more will come.
+
+Spec: BEP 9 "metadata extension".
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Final
+
+from dht.contact import Endpoint
+from dht.keyspace import InfoHash
+from magnet.metainfo.info import verify_info
+from magnet.peer.assembly import Assembly, Attempt, Membership
+from magnet.peer.ut_metadata import (
+    METADATA_PIECE_BYTES,
+    METADATA_SIZE_MAX,
+    MetadataPiece,
+    piece_length,
+)
+
+OUTSTANDING_MAX: Final = 2
+"""Requests outstanding at one peer; libtorrent's number, and clients answer metadata requests one
+after the other anyway."""
+
+FAILURES_MAX: Final = 3
+"""Spoiled pieces (wrong length, wrong total size) after which a peer is given up; one may be an
+honest client's bug."""
+
+BUFFERED_BYTES_MAX: Final = 2 * METADATA_SIZE_MAX
+"""Bytes of pieces held over all attempts: the largest metadata allowed still has room for two
+attempts."""
+
+
+class Verdict(Enum):
+    """What became of a piece that arrived.
+
+    STORED: taken. IGNORED: it was not asked for, or another peer was faster. SPOILED: its length or
+    the total size it states is wrong. COMPLETED: it was the last one, and the whole has the right
+    hash. MISMATCHED: it was the last one, and the whole has the wrong hash.
+    """
+
+    STORED = "stored"
+    IGNORED = "ignored"
+    SPOILED = "spoiled"
+    COMPLETED = "completed"
+    MISMATCHED = "mismatched"
+
+
+class Standing(Enum):
+    """What may still be expected of a peer.
+
+    USEFUL: something. REFUSING: it rejected every piece that is still missing. STALLED: it owes
+    pieces and gives none. FAULTY: it spoiled `FAILURES_MAX` pieces. LIAR: it gave a whole that has
+    the wrong hash. ABSENT: it never joined, or has left.
+    """
+
+    USEFUL = "useful"
+    REFUSING = "refusing"
+    STALLED = "stalled"
+    FAULTY = "faulty"
+    LIAR = "liar"
+    ABSENT = "absent"
+
+
+class MetadataPool:
+    """The common work of a swarm's peers on its metadata; peers are known by their endpoints."""
+
+    def __init__(
+        self, *, info_hash: InfoHash | None = None, info_hash_v2: bytes | None = None
+    ) -> None:
+        """Start without peers.
+
+        Args:
+            info_hash: The SHA-1 that the metadata must have, 20 bytes.
+            info_hash_v2: The SHA-256 that it must have, 32 bytes, or its first 20. Of a hybrid
+                torrent give both hashes.
+
+        Raises:
+            ValueError: There is no hash, or one has another length.
+        """
+        if info_hash is None and info_hash_v2 is None:
+            raise ValueError("metadata can only be checked against a hash")
+        verify_info(b"", info_hash, info_hash_v2)
+        self._info_hash = info_hash
+        self._info_hash_v2 = info_hash_v2
+        self._assemblies: dict[int, Assembly] = {}
+        self._members: dict[Endpoint, Membership] = {}
+        self._liars: set[Endpoint] = set()
+        self._metadata: bytes | None = None
+
+    @property
+    def metadata(self) -> bytes | None:
+        """The complete info dictionary, as received and with the right hash; None until then."""
+        return self._metadata
+
+    @property
+    def liars(self) -> frozenset[Endpoint]:
+        """Peers that gave a whole with the wrong hash; they cannot join again."""
+        return frozenset(self._liars)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of pieces held now."""
+        return sum(attempt.total_bytes for _, attempt in self._attempts())
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many pieces the best attempt has, and needs; (0, 0) while there is none."""
+        return max(
+            ((len(attempt.pieces), assembly.count) for assembly, attempt in self._attempts()),
+            default=(0, 0),
+        )
+
+    def join(self, peer: Endpoint, size: int, *, now: float) -> bool:
+        """Add a peer that offers metadata.
+
+        Args:
+            peer: The peer.
+            size: The `metadata_size` it announced.
+            now: Monotonic seconds.
+
+        Returns:
+            Whether it was added: a proven liar is not, nor one with an impossible size, nor one
+            that is here already.
+        """
+        if peer in self._liars or peer in self._members or not 1 <= size <= METADATA_SIZE_MAX:
+            return False
+        assembly = self._assemblies.setdefault(size, Assembly(size))
+        assembly.members += 1
+        self._members[peer] = Membership(peer, assembly, progress_at=now)
+        return True
+
+    def leave(self, peer: Endpoint) -> None:
+        """Forget a peer and what it owes.
+
+        What it gave to the common work stays as long as other peers of its size do.
+        """
+        member = self._members.pop(peer, None)
+        if member is None:
+            return
+        member.forgive()
+        assembly = member.assembly
+        assembly.alone.pop(peer, None)
+        assembly.members -= 1
+        if not assembly.members:
+            del self._assemblies[assembly.size]
+
+    def next_request(self, peer: Endpoint, *, now: float) -> int | None:
+        """Choose a piece to request from a peer now, and note it as requested.
+
+        Returns:
+            The piece, or None when there is nothing to request from this peer at the moment.
+        """
+        self._expire(now)
+        member = self._members.get(peer)
+        if member is None or self._metadata is not None or len(member.asked) >= OUTSTANDING_MAX:
+            return None
+        attempt = member.assembly.admit(peer)
+        piece = None if attempt is None else member.choose(attempt, now=now)
+        if piece is not None:
+            member.ask(piece, now=now)
+        return piece
+
+    def received(self, peer: Endpoint, message: MetadataPiece, *, now: float) -> Verdict:
+        """Take in a piece. Spec: BEP 9 "data"."""
+        member = self._members.get(peer)
+        if member is None or self._metadata is not None or not member.settle(message.piece):
+            return Verdict.IGNORED
+        if not _is_sound(message, member.assembly.size):
+            member.refuse(message.piece, now=now)
+            # An empty last piece is a known bug of a client that is otherwise honest.
+            member.failures += 1 if message.data else 0
+            return Verdict.SPOILED
+        member.progress_at = now
+        return self._store(member, message)
+
+    def rejected(self, peer: Endpoint, piece: int, *, now: float) -> None:
+        """Take in a rejection; one that answers no request is ignored. Spec: BEP 9 "reject"."""
+        member = self._members.get(peer)
+        if member is not None and member.settle(piece):
+            member.refuse(piece, now=now)
+
+    def standing(self, peer: Endpoint, *, now: float) -> Standing:
+        """Tell what may still be expected of a peer; whoever is not `USEFUL` should leave."""
+        member = self._members.get(peer)
+        if member is None:
+            return Standing.LIAR if peer in self._liars else Standing.ABSENT
+        if member.failures >= FAILURES_MAX:
+            return Standing.FAULTY
+        if member.is_stalled(now=now):
+            return Standing.STALLED
+        return Standing.REFUSING if member.refuses_all(now=now) else Standing.USEFUL
+
+    def _expire(self, now: float) -> None:
+        """Free what sleepers hold: pieces others may be asked for, and places to work alone."""
+        for peer, member in self._members.items():
+            member.expire(now=now)
+            if member.is_stalled(now=now):
+                member.assembly.alone.pop(peer, None)
+
+    def _store(self, member: Membership, message: MetadataPiece) -> Verdict:
+        attempt = member.assembly.attempt_of(member.peer)
+        if attempt is None or message.piece in attempt.pieces:
+            return Verdict.IGNORED
+        attempt.add(message.piece, message.data, member.peer)
+        if len(attempt.pieces) == member.assembly.count:
+            return self._check(member, attempt)
+        self._make_room(attempt)
+        return Verdict.STORED
+
+    def _check(self, last: Membership, attempt: Attempt) -> Verdict:
+        """Check a whole, of which `last` gave the last piece."""
+        whole = attempt.joined()
+        if verify_info(whole, self._info_hash, self._info_hash_v2).verified:
+            self._metadata = whole
+            return Verdict.COMPLETED
+        if len(attempt.givers) > 1:
+            self._part(last.assembly)
+            return Verdict.MISMATCHED
+        attempt.reset()
+        self._liars.add(last.peer)
+        self.leave(last.peer)
+        return Verdict.MISMATCHED
+
+    def _part(self, assembly: Assembly) -> None:
+        """Let all work alone from now on; what they owed to the common work they owe no more."""
+        assembly.shared = None
+        for member in self._members.values():
+            if member.assembly is assembly:
+                member.forgive()
+
+    def _attempts(self) -> Iterator[tuple[Assembly, Attempt]]:
+        for assembly in self._assemblies.values():
+            for attempt in assembly.attempts():
+                yield assembly, attempt
+
+    def _make_room(self, growing: Attempt) -> None:
+        """Drop pieces of the largest claim, beginning with its least advanced attempt.
+
+        Large claims go first because they are what makes memory scarce, and true metadata is mostly
+        small.
+        """
+        while self.buffered_bytes > BUFFERED_BYTES_MAX:
+            _, _, victim = max(
+                (
+                    (assembly.size, -attempt.total_bytes, attempt)
+                    for assembly, attempt in self._attempts()
+                    if attempt is not growing and attempt.pieces
+                ),
+                key=lambda candidate: candidate[:2],
+            )
+            victim.reset()
+
+
+def _is_sound(message: MetadataPiece, size: int) -> bool:
+    """Tell whether length and stated size fit.
+
+    Some clients state the size of the block as the total size; as the total is known anyway, that
+    does no harm.
+    """
+    stated = (None, size, METADATA_PIECE_BYTES, len(message.data))
+    return message.total_size in stated and len(message.data) == piece_length(size, message.piece)

@@ -1,0 +1,225 @@
+"""A network of engines in one thread of virtual time, in which datagrams take a while or get lost.
+
+Whatever is going to happen stands in one heap: a datagram arrives, or an engine's deadline is due.
+Running the network means taking the earliest entry again and again; nobody sleeps, and an hour of
+a quiet network passes in seconds. All chance comes from one seed, so a run can be repeated byte for
+byte: `digest` covers every datagram sent, with its time, source and destination.
+
+Nodes are engines as the library makes them, with default limits, at public IPv4 addresses of their
+own /24, since a node counts a second one there as the same party.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from heapq import heappop, heappush, nsmallest
+from itertools import count
+from struct import pack
+from typing import Final, NamedTuple
+
+from dht.contact import Endpoint, Family, Scope, is_allowed, network_of
+from dht.engine import Engine
+from dht.inquiry import Announcement, Ended, Inquiry, Search
+from dht.keyspace import InfoHash, NodeId, distance, secure_id
+from dht.ratelimit import FlowBudget
+from dht.routing import K
+
+PORT: Final = 6881
+"""Every node's port; addresses are plentiful."""
+
+
+class Weather(NamedTuple):
+    """What happens to datagrams on their way.
+
+    Attributes:
+        loss: Share of datagrams that never arrive.
+        delay_min_s: Shortest way, in seconds.
+        delay_max_s: Longest way; datagrams overtake one another.
+    """
+
+    loss: float = 0.05
+    delay_min_s: float = 0.02
+    delay_max_s: float = 0.2
+
+
+class Datagram(NamedTuple):
+    """One datagram under way."""
+
+    source: Endpoint
+    to: Endpoint
+    data: bytes
+
+
+class ClockStuck(Exception):
+    """An engine wants to be woken at a time that has passed: a real one would spin."""
+
+
+class VirtualNetwork:
+    """Engines, the datagrams between them, and a clock.
+
+    Attributes:
+        now: Virtual time in seconds.
+        rng: All chance in this world, for scenarios to use as well.
+        engines: The living nodes by endpoint, oldest first.
+        routers: Nodes that others join through and never keep in their tables.
+        datagrams_sent: How many, lost ones included.
+        ended_at: When the searches ended that were started here.
+        tap: Sees every datagram as it is sent, if set.
+    """
+
+    def __init__(self, seed: int, weather: Weather | None = None) -> None:
+        """Begin at time 0 without nodes."""
+        self.now = 0.0
+        self.rng = random.Random(seed)
+        self.engines: dict[Endpoint, Engine] = {}
+        self.routers: list[Endpoint] = []
+        self.datagrams_sent = 0
+        self.ended_at: dict[Inquiry, float] = {}
+        self.tap: Callable[[Datagram], None] | None = None
+        self._weather = weather if weather is not None else Weather()
+        self._agenda: list[tuple[float, int, Endpoint, Datagram | None]] = []
+        self._serial = count()
+        self._wakes_at: dict[Endpoint, float] = {}
+        self._networks_used: set[bytes] = set()
+        self._awaited: dict[Inquiry, None] = {}
+        self._hash = sha256()
+
+    # Nodes
+
+    def add_routers(self, number: int) -> None:
+        """Start nodes that know one another, for all later ones to join through."""
+        self.routers += [self._create_node() for _ in range(number)]
+        for router in self.routers:
+            self._join(router, [other for other in self.routers if other != router])
+
+    def add_nodes(self, number: int, *, over_s: float) -> list[Endpoint]:
+        """Let nodes join through the routers, one after the other, while `over_s` seconds pass."""
+        added = []
+        for _ in range(number):
+            added.append(self._create_node())
+            self._join(added[-1], self.routers, routers=self.routers)
+            self.run(over_s / number)
+        return added
+
+    def remove_nodes(self, endpoints: Iterable[Endpoint]) -> None:
+        """Let nodes fall silent, without a farewell."""
+        for endpoint in endpoints:
+            del self.engines[endpoint]
+            del self._wakes_at[endpoint]
+
+    def some_nodes(self, number: int) -> list[Endpoint]:
+        """Choose living nodes at random, routers excepted."""
+        return self.rng.sample([it for it in self.engines if it not in self.routers], number)
+
+    def closest_nodes(self, target: bytes) -> list[NodeId]:
+        """Return the truth a search should find: the K living nodes nearest to a target.
+
+        Routers are no part of it, since nobody names them to others.
+        """
+        ids = [engine.own_id for at, engine in self.engines.items() if at not in self.routers]
+        return nsmallest(K, ids, key=lambda own_id: distance(own_id, target))
+
+    # Searches
+
+    def find_node(self, at: Endpoint, target: NodeId) -> Search:
+        """Start a search at a node."""
+        return self._started(at, self.engines[at].find_node(target, now=self.now))
+
+    def get_peers(
+        self, at: Endpoint, info_hash: InfoHash, announcement: Announcement | None = None
+    ) -> Search:
+        """Start a search for peers at a node, which may announce at its end."""
+        engine = self.engines[at]
+        search = engine.get_peers(info_hash, now=self.now, announcement=announcement)
+        return self._started(at, search)
+
+    def run_until_ended(self, *, limit_s: float) -> None:
+        """Let time pass until all searches started here have ended, `limit_s` virtual seconds at most."""
+        until = self.now + limit_s
+        while self._awaited and self._agenda and self._agenda[0][0] <= until:
+            self._step()
+
+    # Time
+
+    def run(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        until = self.now + seconds
+        while self._agenda and self._agenda[0][0] <= until:
+            self._step()
+        self.now = until
+
+    def digest(self) -> str:
+        """Return the SHA-256, in hex, over all datagrams sent so far."""
+        return self._hash.hexdigest()
+
+    # Inside
+
+    def _create_node(self) -> Endpoint:
+        at = self._unused_endpoint()
+        own_id = secure_id(at[:-2], self.rng)
+        dice = random.Random(self.rng.getrandbits(64))
+        budget = FlowBudget(now=self.now)
+        self.engines[at] = Engine(
+            own_id, Family.IPV4, bound=Scope.GLOBAL, rng=dice, now=self.now, budget=budget
+        )
+        return at
+
+    def _join(
+        self, at: Endpoint, entry_points: Iterable[Endpoint], routers: Iterable[Endpoint] = ()
+    ) -> None:
+        self.engines[at].join(entry_points, routers=routers, now=self.now)
+        self._attend(at)
+
+    def _started(self, at: Endpoint, search: Search) -> Search:
+        self._awaited[search] = None
+        self._attend(at)
+        return search
+
+    def _unused_endpoint(self) -> Endpoint:
+        while True:
+            at = Endpoint(self.rng.randbytes(4) + PORT.to_bytes(2))
+            if is_allowed(at, Scope.GLOBAL) and network_of(at) not in self._networks_used:
+                self._networks_used.add(network_of(at))
+                return at
+
+    def _step(self) -> None:
+        """Let the next thing happen, unless it concerns a node that is gone or a deadline that moved."""
+        self.now, _, at, datagram = heappop(self._agenda)
+        engine = self.engines.get(at)
+        if engine is None:
+            return
+        if datagram is not None:
+            engine.receive_datagram(datagram.data, datagram.source, now=self.now)
+        elif self._wakes_at[at] == self.now:
+            engine.handle_deadlines(now=self.now)
+            if engine.next_deadline(now=self.now) <= self.now:
+                raise ClockStuck(f"at {self.now} s")
+        else:
+            return
+        self._attend(at)
+
+    def _attend(self, at: Endpoint) -> None:
+        """Do after each call of an engine what a shell does: send, take events, set the alarm."""
+        engine = self.engines[at]
+        for data, to in engine.datagrams_to_send():
+            self._send(Datagram(at, to, data))
+        for event in engine.take_events():
+            if isinstance(event, Ended) and event.inquiry in self._awaited:
+                del self._awaited[event.inquiry]
+                self.ended_at[event.inquiry] = self.now
+        wakes_at = engine.next_deadline(now=self.now)
+        if wakes_at != self._wakes_at.get(at):
+            self._wakes_at[at] = wakes_at
+            self._schedule(wakes_at, at, None)
+
+    def _send(self, datagram: Datagram) -> None:
+        self.datagrams_sent += 1
+        self._hash.update(pack("!d", self.now) + datagram.source + datagram.to + datagram.data)
+        if self.tap is not None:
+            self.tap(datagram)
+        if self.rng.random() >= self._weather.loss:
+            delay = self.rng.uniform(self._weather.delay_min_s, self._weather.delay_max_s)
+            self._schedule(self.now + delay, datagram.to, datagram)
+
+    def _schedule(self, moment: float, at: Endpoint, datagram: Datagram | None) -> None:
+        heappush(self._agenda, (moment, next(self._serial), at, datagram))
