@@ -1,19 +1,21 @@
 """Where a node without memory begins: bootstrap hosts, and the resolution of their names.
 
-The list is probed as a whole at every cold start, because such hosts die: of those that clients shipped in 2020 half are silent. Which of them
-answered is reported, so that a user sees why a node does not get in.
+The list is probed as a whole at every cold start, because such hosts die: of those that clients
+shipped in 2020 half are silent. Which of them answered is reported, so that a user sees why a node
+does not get in.
 
 Spec: BEP 5 "Routing Table"; hosts seen answering by client projects in 2025 and 2026.
 """
 
 import socket
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 import trio
 
-from dht.contact import Endpoint, Family, endpoint
+from dht.contact import Endpoint, Family, Scope, endpoint, family_of, is_allowed
 
 RESOLVE_TIMEOUT_S: Final = 5.0
 """Seconds for the name service to answer; all hosts are asked at once."""
@@ -28,8 +30,8 @@ class BootstrapHost(NamedTuple):
     Attributes:
         host: A name or a literal address.
         port: Its UDP port.
-        is_router: Whether it serves the public as an entry and must not be kept in routing tables (BEP 5). An ordinary node that a user
-            names is kept like any other.
+        is_router: Whether it serves the public as an entry and must not be kept in routing tables
+            (BEP 5). An ordinary node that a user names is kept like any other.
     """
 
     host: str
@@ -57,11 +59,25 @@ class ResolvedHost:
 
     Attributes:
         host: As configured.
-        endpoints: Its addresses of the wanted families; empty if the name service knows none or did not answer.
+        endpoints: Its addresses of the wanted families; empty if the name service knows none or did
+            not answer.
     """
 
     host: BootstrapHost
     endpoints: tuple[Endpoint, ...]
+
+
+class HostFate(StrEnum):
+    """What can become of a bootstrap host."""
+
+    ANSWERED = "answered"
+    SILENT = "silent"
+    NO_ADDRESS = "no address"
+    """The name service knows none of our families, or did not answer."""
+    OUT_OF_REACH = "out of reach of the bound address"
+    """Of another scope: a private address, say, while we are bound to loopback."""
+    NOT_ASKED = "not asked"
+    """It was not needed, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +87,38 @@ class BootstrapOutcome:
     Attributes:
         host: As configured.
         endpoints: Its addresses of our families.
-        outcome: `answered`, `silent`, `no address`, or `not asked` (it was not needed, or not yet).
+        fate: What became of it.
     """
 
     host: BootstrapHost
     endpoints: tuple[Endpoint, ...]
-    outcome: str
+    fate: HostFate
 
 
 def judge(
-    resolved: ResolvedHost, answered: Collection[Endpoint], silent: Collection[Endpoint]
+    resolved: ResolvedHost,
+    answered: Collection[Endpoint],
+    silent: Collection[Endpoint],
+    bound: Mapping[Family, Scope],
 ) -> BootstrapOutcome:
-    """Tell what became of a host: one address that answered is enough."""
-    if not resolved.endpoints:
-        outcome = "no address"
-    elif any(it in answered for it in resolved.endpoints):
-        outcome = "answered"
+    """Tell what became of a host: one address that answered is enough.
+
+    Args:
+        resolved: The host.
+        answered: Endpoints of any hosts that answered.
+        silent: Those that did not.
+        bound: The scope of our own address in each family, which decides who can be reached.
+    """
+    ends = resolved.endpoints
+    if not ends:
+        fate = HostFate.NO_ADDRESS
+    elif not any(is_allowed(it, bound[family_of(it)]) for it in ends):
+        fate = HostFate.OUT_OF_REACH
+    elif any(it in answered for it in ends):
+        fate = HostFate.ANSWERED
     else:
-        outcome = "silent" if any(it in silent for it in resolved.endpoints) else "not asked"
-    return BootstrapOutcome(resolved.host, resolved.endpoints, outcome)
+        fate = HostFate.SILENT if any(it in silent for it in ends) else HostFate.NOT_ASKED
+    return BootstrapOutcome(resolved.host, ends, fate)
 
 
 async def resolve_hosts(

@@ -1,7 +1,9 @@
-"""Runs one engine on one socket: feeds it datagrams and time, sends what it wants sent, and hands its events to whoever waits.
+"""Runs one engine on one socket.
 
-There are three tasks an engine and none a query: one receives, one sends what the kernel had no room for, and one sleeps until the engine's next
-deadline. A call changes the engine and flushes at once, so that a query leaves before the caller awaits its answer. The driver decides nothing.
+It feeds the engine datagrams and time, sends what it wants sent, and hands its events to whoever
+waits. There are three tasks an engine and none a query: one receives, one sends what the kernel had
+no room for, and one sleeps until the engine's next deadline. A call changes the engine and flushes
+at once, so that a query leaves before the caller awaits its answer. The driver decides nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,6 +31,7 @@ class EngineDriver:
         socket: Its socket, shared with other protocols.
         last_join: The last search by which the engine got to know the network; None before its end.
         joined: Set when the first such search is over, whether or not it found anybody.
+        is_closed: Whether the engine is driven no longer.
     """
 
     def __init__(self, engine: Engine, socket: UdpSocket) -> None:
@@ -39,7 +42,7 @@ class EngineDriver:
         self.joined = trio.Event()
         self._listeners: dict[Inquiry, Listener] = {}
         self._timer = trio.CancelScope()
-        self._closed = False
+        self.is_closed = False
 
     # As a protocol on the socket
 
@@ -67,7 +70,7 @@ class EngineDriver:
                 nursery.start_soon(self.socket.serve, [self, *others])
                 nursery.start_soon(self._keep_time)
         finally:
-            self._closed = True
+            self.is_closed = True
             self.joined.set()
             for inquiry, listener in list(self._listeners.items()):
                 listener(Ended(inquiry))
@@ -86,13 +89,14 @@ class EngineDriver:
 
         Args:
             change: Starts the inquiry; is given the time.
-            listener: Called with each event of the inquiry until `forget`; if the node closes, with an `Ended` of an inquiry that is not done.
+            listener: Called with each event of the inquiry until `forget`; if the node closes, with
+                an `Ended` of an inquiry that is not done.
 
         Raises:
             NodeClosed: The engine is no longer driven.
             QueryRefused: As the engine says.
         """
-        if self._closed:
+        if self.is_closed:
             raise NodeClosed("the node is closed")
         inquiry = change(trio.current_time())
         self._listeners[inquiry] = listener

@@ -378,7 +378,7 @@ class Engine:
     # Inquiries
 
     def _refuse_if_crowded(self) -> None:
-        """Bound what our user starts; what upkeep starts is bounded there and always let through."""
+        """Bound what our user starts; what upkeep starts is bounded there and not refused."""
         if len(self._inquiries) + len(self._held) >= INQUIRIES_MAX:
             raise QueryRefused("too many inquiries at once")
 

@@ -1,8 +1,9 @@
 """Logging for the shells of both wings: structured events, through the standard library.
 
-A library must not write to anybody's terminal. So events go to `logging` under the module's name, with their fields as extra attributes; a
-program that configures nothing sees warnings on stderr, as from any library, and the commands attach a handler that renders the fields.
-Pure modules do not log: they return events and counts.
+A library must not write to anybody's terminal. So events go to `logging` under the module's name,
+with their fields as extra attributes; a program that configures nothing sees warnings on stderr, as
+from any library, and the commands attach a handler that renders the fields. Pure modules do not
+log: they return events and counts.
 """
 
 import logging

@@ -1,9 +1,11 @@
 """The file in which a node's state lives between runs.
 
-It is written beside its name and then renamed, so that a reader sees the old or the new one, whole. A file that cannot be read costs a warning and a
-cold start; one that cannot be written costs a warning.
+It is written beside its name and then renamed, so that a reader sees the old or the new one, whole.
+A file that cannot be read costs a warning and a cold start; one that cannot be written costs a
+warning.
 """
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -25,10 +27,12 @@ SAVE_TIMEOUT_S: Final = 5.0
 
 async def load_state(path: Path | None) -> State:
     """Read a saved state; an empty one if there is none or it cannot be used, which is logged."""
-    if path is None or not await trio.Path(path).exists():
+    if path is None:
         return {}
     try:
         return decode_state(await trio.Path(path).read_bytes())
+    except FileNotFoundError:
+        return {}
     except (StateError, OSError) as error:
         _log.warning(
             "starting cold: the saved state cannot be used", path=str(path), reason=str(error)
@@ -37,16 +41,23 @@ async def load_state(path: Path | None) -> State:
 
 
 async def save_state(path: Path | None, state: State) -> None:
-    """Write a state, unless it knows nobody; finishes even when cancelled, within `SAVE_TIMEOUT_S`."""
+    """Write a state, unless it knows nobody.
+
+    Finishes even when cancelled, within `SAVE_TIMEOUT_S`.
+    """
     if path is None or not any(saved.contacts for saved in state.values()):
         return
     data = encode_state(state)
-    beside = trio.Path(path.with_name(f".{path.name}.new"))
+    # Several processes may save to one path at once; the last to rename wins.
+    beside = trio.Path(path.with_name(f".{path.name}.{secrets.token_hex(4)}.new"))
     with trio.move_on_after(SAVE_TIMEOUT_S, shield=True):
         try:
             await beside.parent.mkdir(parents=True, exist_ok=True)
-            await beside.write_bytes(data)
-            await beside.replace(path)
+            try:
+                await beside.write_bytes(data)
+                await beside.replace(path)
+            finally:
+                await beside.unlink(missing_ok=True)
         except OSError as error:
             _log.warning("the state cannot be saved", path=str(path), reason=str(error))
 

@@ -1,12 +1,13 @@
 """A DHT node for programs: open it, search, announce, ping.
 
     async with open_node() as node:
-        async with node.find_peers(info_hash) as peers:
+        with node.find_peers(info_hash) as peers:
             async for peer in peers:
                 ...
 
-A node is one engine a family, each on its own socket, with one store of announced peers and one flow budget between them. Calls search both DHTs at
-once. They may be made at once, too: what is asked before the node knows anybody starts as soon as it does.
+A node is one engine a family, each on its own socket, with one store of announced peers and one
+flow budget between them. Calls search both DHTs at once. They may be made at once, too: what is
+asked before the node knows anybody starts as soon as it does.
 
 Spec: BEP 5; BEP 32 (two DHTs), BEP 45 (one id a socket).
 """
@@ -26,11 +27,12 @@ from dht.bootstrap import (
     PUBLIC_HOSTS,
     BootstrapHost,
     BootstrapOutcome,
+    HostFate,
     ResolvedHost,
     judge,
     resolve_hosts,
 )
-from dht.contact import Contact, Endpoint, Family, Scope, scope_of
+from dht.contact import Contact, Endpoint, Family
 from dht.driver import EngineDriver, Listener
 from dht.engine import Engine, EngineStatistics
 from dht.errors import CannotListen, NodeClosed, NotBootstrapped, QueryRefused
@@ -56,7 +58,7 @@ _log = get_logger(__name__)
 
 ANNOUNCE_MIN_S: Final = 900.0
 ANNOUNCE_MAX_S: Final = 1_500.0
-"""Bounds of the pause between announces; other nodes forget an announce after 30 minutes or more."""
+"""Bounds of the pause between announces; other nodes forget one after 30 minutes or more."""
 
 _UNSPECIFIED: Final = (("0.0.0.0", 0), ("::", 0))
 
@@ -66,7 +68,8 @@ class NodeSettings:
     """How a node is set up.
 
     Attributes:
-        bind: Literal addresses and ports, at most one a family; port 0 for any. Empty for both families on any port.
+        bind: Literal addresses and ports, at most one a family; port 0 for any. Empty for both
+            families on any port.
         bootstrap: Hosts to begin with when no saved state helps.
         state: File for ids and contacts between runs; None to forget.
         budget: How many new remote endpoints a second.
@@ -185,11 +188,19 @@ class PeerStream:
 class Node:
     """A running DHT node; made by `open_node`."""
 
-    def __init__(self, drivers: Sequence[EngineDriver], budget: FlowBudget) -> None:
+    def __init__(
+        self,
+        drivers: Sequence[EngineDriver],
+        budget: FlowBudget,
+        hosts: Sequence[BootstrapHost],
+        remembered: State,
+    ) -> None:
         """Made by `open_node`."""
         self._drivers = tuple(drivers)
         self.budget = budget
-        self._hosts: list[ResolvedHost] = []
+        self._hosts = tuple(hosts)
+        self._resolved_hosts: list[ResolvedHost] | None = None
+        self._remembered = remembered
 
     @property
     def endpoints(self) -> dict[Family, Endpoint]:
@@ -202,15 +213,18 @@ class Node:
         return {it.engine.family: it.engine.own_id for it in self._drivers}
 
     async def wait_joined(self) -> None:
-        """Wait until the first attempt to get to know the network is over in each family, or one knows K nodes.
+        """Wait until the node knows the network: K nodes, or all that the first attempt found.
 
         Raises:
             NotBootstrapped: No family knows anybody.
+            NodeClosed: The node is closed, or was meanwhile.
         """
         for driver in self._drivers:
             if not any(len(it.engine.table) >= K for it in self._drivers):
                 await driver.joined.wait()
         await trio.lowlevel.checkpoint()
+        if any(it.is_closed for it in self._drivers):
+            raise NodeClosed("the node was closed")
         if not any(len(it.engine.table) for it in self._drivers):
             raise NotBootstrapped("no node answered")
 
@@ -273,7 +287,8 @@ class Node:
             info_hash: 20 bytes.
             port: TCP port on which peers are really accepted for this info-hash.
             seed: Whether we have everything. Spec: BEP 33.
-            implied_port: Whether nodes shall take our UDP port instead; only if peers are accepted there (uTP).
+            implied_port: Whether nodes shall take our UDP port instead; only if peers are accepted
+                there (uTP).
 
         Returns:
             The nodes that accepted.
@@ -287,7 +302,10 @@ class Node:
         return [holder for search in searches for holder in search.announced_to]
 
     async def keep_announced(self, info_hash: InfoHash, port: int, *, seed: bool = False) -> None:
-        """Announce now and every 15 to 25 minutes, until cancelled; a failed round is repeated with the next."""
+        """Announce now and every 15 to 25 minutes, until cancelled.
+
+        A failed round is repeated with the next.
+        """
         rng = SystemRandom()
         while True:
             try:
@@ -309,35 +327,41 @@ class Node:
         )
 
     def state(self) -> State:
-        """Return what is worth remembering: ids, and the contacts nearest to them."""
-        now = trio.current_time()
-        return {
-            it.engine.family: SavedNode(
-                it.engine.own_id,
-                tuple(node.contact for node in it.engine.table if node.is_good(now=now)),
-            )
-            for it in self._drivers
-        }
+        """Return what is worth remembering: ids, and the contacts nearest to them.
 
-    async def _join(self, hosts: Sequence[BootstrapHost], remembered: State) -> None:
-        """Begin with remembered contacts at once, and with the bootstrap hosts when their names are resolved."""
+        A family in which nobody is known now keeps what was remembered at the start.
+        """
+        now = trio.current_time()
+        state = dict(self._remembered)
+        for engine in (it.engine for it in self._drivers):
+            good = tuple(node.contact for node in engine.table if node.is_good(now=now))
+            if good:
+                state[engine.family] = SavedNode(engine.own_id, good)
+        return state
+
+    async def _join(self) -> None:
+        """Begin with remembered contacts at once, with bootstrap hosts once they are resolved."""
         for driver in self._drivers:
-            saved = remembered.get(driver.engine.family)
+            saved = self._remembered.get(driver.engine.family)
             if saved is not None and saved.contacts:
                 driver.engine.join(known=saved.contacts, now=trio.current_time())
                 driver.settle()
-        self._hosts = await resolve_hosts(hosts, [it.engine.family for it in self._drivers])
-        entry_points = [it for host in self._hosts for it in host.endpoints]
-        routers = [it for host in self._hosts if host.host.is_router for it in host.endpoints]
+        hosts = await resolve_hosts(self._hosts, [it.engine.family for it in self._drivers])
+        self._resolved_hosts = hosts
+        entry_points = [it for host in hosts for it in host.endpoints]
+        routers = [it for host in hosts if host.host.is_router for it in host.endpoints]
         for driver in self._drivers:
             driver.engine.join(entry_points, routers=routers, now=trio.current_time())
             driver.settle()
 
     def _bootstrap_outcomes(self) -> tuple[BootstrapOutcome, ...]:
+        if self._resolved_hosts is None:
+            return tuple(BootstrapOutcome(it, (), HostFate.NOT_ASKED) for it in self._hosts)
         joins = [it.last_join for it in self._drivers if it.last_join is not None]
         answered = [it for join in joins for it in join.answers_from_routers]
         silent = [it for join in joins for it in join.silent_routers]
-        return tuple(judge(host, answered, silent) for host in self._hosts)
+        bound = {it.engine.family: it.socket.scope for it in self._drivers}
+        return tuple(judge(it, answered, silent, bound) for it in self._resolved_hosts)
 
     @contextmanager
     def _searching(self, start: _Start, listen: Listener) -> Iterator[_Searches]:
@@ -385,7 +409,8 @@ def _get_peers(
 async def open_node(settings: NodeSettings = DEFAULT_SETTINGS) -> AsyncIterator[Node]:
     """Run a node for the time of the block.
 
-    The node joins the network in the background; `Node.wait_joined` waits for that, and searches need not.
+    The node joins the network in the background; `Node.wait_joined` waits for that, and searches
+    need not.
 
     Raises:
         CannotListen: A socket cannot be bound.
@@ -393,12 +418,12 @@ async def open_node(settings: NodeSettings = DEFAULT_SETTINGS) -> AsyncIterator[
     remembered = await load_state(settings.state)
     budget = FlowBudget(settings.budget.endpoints_per_s, now=trio.current_time())
     drivers = _make_drivers(settings, remembered, budget)
-    node = Node(drivers, budget)
+    node = Node(drivers, budget, settings.bootstrap, remembered)
     try:
         async with open_background() as background:
             for driver in drivers:
                 background.start_soon(driver.run)
-            background.start_soon(node._join, settings.bootstrap, remembered)
+            background.start_soon(node._join)
             background.start_soon(keep_saved, settings.state, node.state)
             yield node
     finally:
@@ -432,11 +457,10 @@ def _make_engine(
 ) -> Engine:
     rng = SystemRandom()
     saved = remembered.get(socket.family)
-    scope = scope_of(socket.endpoint)
     return Engine(
         saved.own_id if saved is not None else random_id(rng),
         socket.family,
-        bound=Scope.GLOBAL if socket.is_unspecified else scope,
+        bound=socket.scope,
         rng=rng,
         now=trio.current_time(),
         store=store,
@@ -448,7 +472,7 @@ def _make_engine(
 
 
 def _bind_all(wanted: Sequence[tuple[str, int]]) -> list[UdpSocket]:
-    """Bind what was asked for, all of it; or else any port in both families, as far as the machine has them."""
+    """Bind all that was asked for, or else any port in each family that the machine has."""
     sockets: list[UdpSocket] = []
     try:
         for host, port in wanted or _UNSPECIFIED:

@@ -57,11 +57,11 @@ class Budget(Enum):
 class TokenBucket:
     """So many per second, and a burst of at most so many at once.
 
-    What is kept is not how much the bucket holds but when it will be full. So `ready_at` is exact
-    and no sum of roundings: whoever sleeps until then is served, at any value of the clock.
+    What the bucket holds is reckoned only when a unit is taken, so that `ready_at` does not move by
+    a rounding while somebody waits: whoever sleeps until then is served, at any value of the clock.
     """
 
-    __slots__ = ("_full_at", "_head_start_s", "_interval_s", "rate")
+    __slots__ = ("_at", "_level", "burst", "rate")
 
     def __init__(self, rate: float, burst: float, *, now: float) -> None:
         """Start full.
@@ -72,20 +72,23 @@ class TokenBucket:
             now: Monotonic seconds.
         """
         self.rate = rate
-        self._interval_s = 1.0 / rate
-        self._head_start_s = max(burst - 1.0, 0.0) / rate if rate < float("inf") else 0.0
-        self._full_at = now
+        self.burst = burst
+        self._level = burst
+        self._at = now
 
     def take(self, *, now: float) -> bool:
         """Take one unit if there is one."""
-        if self._full_at - self._head_start_s > now:
+        if self.ready_at(now=now) > now:
             return False
-        self._full_at = max(self._full_at, now) + self._interval_s
+        if now > self._at:
+            self._level = min(self.burst, self._level + (now - self._at) * self.rate)
+            self._at = now
+        self._level = max(self._level - 1.0, 0.0)
         return True
 
     def ready_at(self, *, now: float) -> float:
         """Return when `take` will next succeed: `now` or later, in monotonic seconds."""
-        return max(now, self._full_at - self._head_start_s)
+        return max(now, self._at + max(1.0 - self._level, 0.0) / self.rate)
 
 
 class _Source:

@@ -9,8 +9,7 @@ all. A node that *queried us* may be worth a ping. Only a node that *answered us
 Whether an entry is good, questionable or bad is never stored, but derived from its timestamps. The
 table sends nothing: it says whom to ping and which range to refresh.
 
-For the commonest work, answering find_node, each full bucket keeps its contacts ready in wire form
-until the first of them stops being good.
+For the commonest work, answering find_node, answers are kept ready (`dht.prepared`).
 
 Departures from the paper and BEP 5: a replacement cache per bucket (as in the Kademlia paper's
 section 4.1) instead of pinging before each insertion; one entry per public address and one per /24
@@ -26,6 +25,7 @@ from typing import Final
 
 from dht.contact import Contact, Endpoint, Family, Scope, address_of, network_of, scope_of
 from dht.keyspace import ID_BITS, NodeId, shared_prefix
+from dht.prepared import PreparedNodes
 
 K: Final = 8
 """Nodes in a bucket, and in an answer. Spec: BEP 5."""
@@ -88,24 +88,19 @@ class Node:
 
 
 class _Bucket:
-    __slots__ = ("changed_at", "nodes", "ready", "ready_until", "replacements")
+    __slots__ = ("changed_at", "nodes", "prepared", "replacements")
 
     def __init__(self, nodes: list[Node], *, changed_at: float) -> None:
         self.nodes = nodes
         self.replacements: list[Node] = []
         self.changed_at = changed_at
-        self.ready = b""
-        self.ready_until = float("-inf")
+        self.prepared: PreparedNodes | None = None
 
     def good(self, now: float) -> list[Node]:
         return [node for node in self.nodes if node.is_good(now=now)]
 
     def not_bad(self) -> list[Node]:
         return [node for node in self.nodes if node.failures < FAILURES_BAD]
-
-    def touch(self) -> None:
-        """Forget the prepared answer, because a node came, went or changed its status."""
-        self.ready_until = float("-inf")
 
 
 _Pick = Callable[[_Bucket], list[Node]]
@@ -182,6 +177,8 @@ class RoutingTable:
         if known is None:
             return contact.id != self.own_id and self._has_room(contact, now)
         if known.contact == contact:
+            if not known.is_good(now=now):
+                self._forget_prepared()
             known.heard_at = now
         return False
 
@@ -192,7 +189,7 @@ class RoutingTable:
             return
         node.failures += 1
         bucket = self._bucket_of(node.key)
-        bucket.touch()
+        self._forget_prepared()
         if node.failures >= FAILURES_BAD and bucket.replacements:
             self._replace(node, bucket)
         elif node.failures >= FAILURES_DROPPED:
@@ -211,21 +208,18 @@ class RoutingTable:
         return [node.contact for node in self._nearest(target, count, _Bucket.not_bad)]
 
     def nearest_compact(self, target: bytes, *, now: float) -> bytes:
-        """Return the nearest good contacts, at most K, in wire form: the `nodes` of an answer.
+        """Return the nearest good contacts, at most K, in wire form.
 
-        Their order is that of distance only where the bucket of the target is not full.
+        The nearest come first where there are more than K to choose from; else the order is any.
 
         Spec: BEP 5 "find_node": good nodes only.
         """
-        bucket = self._bucket_of(int.from_bytes(target))
-        if now < bucket.ready_until:
-            return bucket.ready
-        good = bucket.good(now)
-        if len(good) < K:
-            return _compact(self._nearest(target, K, lambda bucket: bucket.good(now)))
-        bucket.ready = _compact(good)
-        bucket.ready_until = min(node.heard_at for node in good) + GOOD_FOR_S
-        return bucket.ready
+        key = int.from_bytes(target)
+        bucket = self._bucket_of(key)
+        prepared = bucket.prepared
+        if prepared is None or now >= prepared.until:
+            prepared = bucket.prepared = self._prepare(key, now)
+        return prepared.nearest(key)
 
     def questionable(self, *, now: float) -> list[Node]:
         """Return the entries that fell silent or failed and need a ping, longest silent first."""
@@ -244,9 +238,9 @@ class RoutingTable:
         ]
 
     def sparse_prefixes(self) -> list[int]:
-        """Return the indices of buckets with places free, but for the last, which only splits."""
+        """Return the indices of buckets not even half full; never the last, which only splits."""
         return [
-            index for index, bucket in enumerate(self._buckets[:-1]) if len(bucket.nodes) < K
+            index for index, bucket in enumerate(self._buckets[:-1]) if len(bucket.nodes) < K // 2
         ]
 
     def mark_refreshed(self, index: int, *, now: float) -> None:
@@ -267,13 +261,16 @@ class RoutingTable:
         return min(ID_BITS - (key ^ self._own_key).bit_length(), len(self._buckets) - 1)
 
     def _nearest(self, target: bytes, count: int, pick: _Pick) -> list[Node]:
-        """Return the `count` nearest of the nodes that `pick` takes from each bucket.
+        key = int.from_bytes(target)
+        return nsmallest(count, self._around(key, count, pick), key=lambda node: node.key ^ key)
+
+    def _around(self, key: int, count: int, pick: _Pick) -> list[Node]:
+        """Return nodes among which are the `count` nearest of those that `pick` takes of a bucket.
 
         Every node of the target's own bucket is nearer than any in the deeper buckets, those are
         nearer than any in the bucket before, and so on; hence it is enough to take whole groups
         until there are `count`.
         """
-        key = int.from_bytes(target)
         index = self._index_of(key)
         found = pick(self._buckets[index])
         if len(found) < count:
@@ -282,12 +279,23 @@ class RoutingTable:
         while len(found) < count and index > 0:
             index -= 1
             found += pick(self._buckets[index])
-        return nsmallest(count, found, key=lambda node: node.key ^ key)
+        return found
+
+    def _prepare(self, key: int, now: float) -> PreparedNodes:
+        """Make answers ready for the targets in the bucket of `key`."""
+        good = self._around(key, K, lambda bucket: bucket.good(now))
+        until = min((node.heard_at + GOOD_FOR_S for node in good), default=now)
+        return PreparedNodes([(it.key, it.contact.compact()) for it in good], K, until=until)
+
+    def _forget_prepared(self) -> None:
+        """Drop every prepared answer, because a node came, went or changed its status."""
+        for bucket in self._buckets:
+            bucket.prepared = None
 
     def _refresh(self, node: Node, rtt_s: float, now: float) -> None:
         bucket = self._bucket_of(node.key)
         if not node.is_good(now=now):
-            bucket.touch()
+            self._forget_prepared()
         node.heard_at, node.rtt_s, node.failures = now, rtt_s, 0
         bucket.changed_at = now
 
@@ -336,7 +344,6 @@ class RoutingTable:
         stay = [node for node in last.nodes if shared_prefix(node.contact.id, self.own_id) == index]
         move = [node for node in last.nodes if shared_prefix(node.contact.id, self.own_id) > index]
         last.nodes = stay
-        last.touch()
         deeper = _Bucket(move, changed_at=last.changed_at)
         self._buckets.append(deeper)
         waiting, last.replacements = last.replacements, []
@@ -346,7 +353,7 @@ class RoutingTable:
     def _add(self, node: Node, bucket: _Bucket, now: float) -> None:
         bucket.nodes.append(node)
         bucket.changed_at = now
-        bucket.touch()
+        self._forget_prepared()
         self._by_identity[_identity(node.contact.endpoint)] = node
         network = _network(node.contact.endpoint)
         if network is not None:
@@ -355,7 +362,7 @@ class RoutingTable:
     def _remove(self, node: Node) -> None:
         bucket = self._bucket_of(node.key)
         bucket.nodes.remove(node)
-        bucket.touch()
+        self._forget_prepared()
         del self._by_identity[_identity(node.contact.endpoint)]
         network = _network(node.contact.endpoint)
         if network is not None:
@@ -376,11 +383,12 @@ class RoutingTable:
     def _crowds(self, endpoint: Endpoint, nodes: Iterable[Node]) -> bool:
         """Tell whether a party would hold two places in a bucket, or eleven in the table."""
         network = _network(endpoint)
-        if network is None:
+        held = 0 if network is None else self._per_network.get(network, 0)
+        if not held:
             return False
-        if self._per_network.get(network, 0) >= NODES_PER_NETWORK_MAX:
-            return True
-        return any(_network(node.contact.endpoint) == network for node in nodes)
+        return held >= NODES_PER_NETWORK_MAX or any(
+            _network(node.contact.endpoint) == network for node in nodes
+        )
 
 
 def _compact(nodes: list[Node]) -> bytes:

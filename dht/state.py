@@ -1,7 +1,8 @@
 """What a node remembers between runs: its ids and whom it knew.
 
-The form is one bencoded dictionary with a version. It is read as strictly as anything from a stranger, because files get cut short and overwritten;
-a state that cannot be used costs a cold start and is reported, never more. Info-hashes and peers are not saved, only nodes.
+The form is one bencoded dictionary with a version. It is read as strictly as anything from a
+stranger, because files get cut short and overwritten; a state that cannot be used costs a cold
+start and is reported, never more. Info-hashes and peers are not saved, only nodes.
 
 Spec: BEP 5 "Routing Table" (the table is saved between runs).
 """
@@ -35,7 +36,7 @@ State = dict[Family, SavedNode]
 
 
 def encode_state(state: State) -> bytes:
-    """Encode a state for a file; of each family's contacts the first `CONTACTS_SAVED_MAX` are kept."""
+    """Encode a state; of each family's contacts the first `CONTACTS_SAVED_MAX` are kept."""
     nodes: dict[bytes, BValue] = {
         _FAMILY_NAMES[family]: {b"id": saved.own_id, b"contacts": _compact(saved)}
         for family, saved in state.items()

@@ -1,7 +1,7 @@
-"""A DHT of real nodes on loopback: sockets, datagrams, timeouts and all, but no traffic beyond this machine.
+"""A DHT of real nodes on loopback: sockets, datagrams and all, but no traffic beyond this machine.
 
-For demonstrations and tests of programs that need a network to talk to. Each node is complete; they differ from nodes in the wild only in being
-neighbours.
+For demonstrations and tests of programs that need a network to talk to. Each node is complete; they
+differ from nodes in the wild only in being neighbours.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -1,8 +1,9 @@
 """A UDP socket: batched reads, synchronous sends, and several protocols behind one port.
 
-Reading waits until the socket is readable and then takes what is there, up to a batch, so that one wake-up serves many datagrams. Sending never
-waits: if the kernel has no room the datagram joins a bounded queue, and if that is full it is dropped and counted, as networks do anyway. The
-errors that ICMP messages leave on a socket concern one datagram and are counted, never raised.
+Reading waits until the socket is readable and then takes what is there, up to a batch, so that one
+wake-up serves many datagrams. Sending never waits: if the kernel has no room the datagram joins a
+bounded queue, and if that is full it is dropped and counted, as networks do anyway. The errors that
+ICMP messages leave on a socket concern one datagram and are counted, never raised.
 
 Each datagram goes to the first protocol that recognises it; the DHT and uTP share a port that way.
 
@@ -17,14 +18,16 @@ from typing import Final, Protocol, Self
 
 import trio
 
-from dht.contact import Endpoint, Family
+from dht.contact import Endpoint, Family, Scope, scope_of
 from dht.errors import CannotListen
 
 READ_MAX: Final = 65_535
-"""Bytes read of one datagram: all of it, so that a long one is seen to be long and not cut into something valid."""
+"""Bytes read of one datagram: all of it, so that a long one is seen to be long and not cut into
+something valid."""
 
 BATCH_MAX: Final = 64
-"""Datagrams read before the answers go out: enough to share the cost of a turn, few enough to answer soon."""
+"""Datagrams read before the answers go out: enough to share the cost of a turn, few enough to
+answer soon."""
 
 BATCHES_PER_TURN: Final = 4
 """Batches taken per wake-up while more keeps coming; then other tasks have their turn."""
@@ -76,7 +79,8 @@ class UdpSocket:
             port: 0 for any free port.
 
         Raises:
-            CannotListen: The port is taken, the address is not ours, or the family is not available.
+            CannotListen: The port is taken, the address is not ours, or the family is not
+                available.
         """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -95,6 +99,11 @@ class UdpSocket:
     def is_unspecified(self) -> bool:
         """Whether the socket is bound to no address in particular."""
         return not any(self.endpoint[:-2])
+
+    @property
+    def scope(self) -> Scope:
+        """How far the bound address reaches; no address in particular counts as global."""
+        return Scope.GLOBAL if self.is_unspecified else scope_of(self.endpoint)
 
     def close(self) -> None:
         """Close the socket and wake whoever waits on it; what is queued is lost."""

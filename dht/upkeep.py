@@ -67,7 +67,7 @@ class Upkeep:
     """Decides when a routing table needs which attention."""
 
     def __init__(self, table: RoutingTable, rng: random.Random, *, now: float) -> None:
-        """Begin without a join; `want_join` makes the first one due.
+        """Begin without a join: `want_join` makes one due at once, else the first tick does.
 
         Args:
             table: The table to keep alive; only read, apart from noting refreshes.

@@ -3,8 +3,6 @@
 import argparse
 import random
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import NamedTuple
 
@@ -21,10 +19,6 @@ class Options(NamedTuple):
     seed: int
     size: int
     time_limit_s: float
-
-
-class TimeLimitPassed(Exception):
-    """The program did not finish within its `--time-limit`."""
 
 
 def read_options(about: str, *, size_flag: str, size: int, arguments: list[str]) -> Options:
@@ -47,21 +41,11 @@ def read_options(about: str, *, size_flag: str, size: int, arguments: list[str])
     return Options(parsed.seed, parsed.size, parsed.time_limit)
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Interrupt the block after `seconds` of real time.
+def exit_after(seconds: float) -> None:
+    """Arrange that the program ends with exit code 1 and one line after `seconds` of real time."""
 
-    Raises:
-        TimeLimitPassed: The block was interrupted.
-    """
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(f"not finished after {seconds:g} s")
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise TimeLimitPassed(f"not finished after {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, 0.0 if seconds == float("inf") else seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)

@@ -143,6 +143,12 @@ class Report:
         found = "1 peer" if self.peers_found == 1 else f"{self.peers_found} peers"
         return f"{found} found, none gave the metadata: {ends or 'none answered in time'}"
 
+    def attempt_lines(self) -> list[str]:
+        """Return a line for each attempt that has ended: who, how, and after how many seconds."""
+        return [
+            f"{format_endpoint(it.peer)} {it.detail} ({it.elapsed_s:.1f} s)" for it in self.attempts
+        ]
+
     def as_json(self) -> dict[str, object]:
         """Return the report as plain data for JSON output."""
         return {

@@ -15,16 +15,14 @@ from typing import Final
 
 import trio
 
-from dht.contact import Endpoint, host_of, port_of
+from dht.contact import Endpoint
 from dht.errors import DhtError, NodeClosed
 from dht.keyspace import InfoHash
 from dht.logs import get_logger
 from dht.node import Node
 from magnet.errors import (
     InvalidMetainfo,
-    PeerDisconnected,
     PeerError,
-    PeerTimeout,
     ResolveError,
     ResolveTimeout,
 )
@@ -34,6 +32,7 @@ from magnet.peer.fetch import fetch_metadata
 from magnet.peer.metadata_pool import MetadataPool
 from magnet.resolve.report import DELIVERED, NOT_NEEDED, UNFINISHED, Report, SearchRecord
 from magnet.resolve.swarm import PEERS_MAX, Candidate, Swarm
+from magnet.transport.dial import dial
 from magnet.uri import MagnetLink
 
 _log = get_logger(__name__)
@@ -43,9 +42,6 @@ CONNECTIONS_MAX: Final = 128
 
 CONNECTIONS_PER_LINK_MAX: Final = 30
 """Connections for one link: enough that the dead among its peers do not hold up the living."""
-
-CONNECT_TIMEOUT_S: Final = 5.0
-"""Seconds for a TCP connection: time for the first packet and two repeats of it."""
 
 TIMEOUT_S: Final = 60.0
 """Seconds for a link, unless the caller says otherwise."""
@@ -230,7 +226,7 @@ class _Resolution:
                 )
 
     async def _converse(self, candidate: Candidate) -> None:
-        stream = await _connect(candidate.endpoint)
+        stream = await dial(candidate.endpoint)
         await fetch_metadata(
             stream, self.pool, candidate.endpoint, info_hash=candidate.key, rng=self._rng
         )
@@ -245,23 +241,6 @@ class _Resolution:
         while True:
             self._report.pieces, self._report.pieces_needed = self.pool.progress()
             await trio.sleep(_PROGRESS_S)
-
-
-async def _connect(to: Endpoint) -> trio.SocketStream:
-    """Open a TCP connection.
-
-    Raises:
-        PeerTimeout: It was not there within `CONNECT_TIMEOUT_S`.
-        PeerDisconnected: It was refused, or the peer cannot be reached.
-    """
-    try:
-        with trio.fail_after(CONNECT_TIMEOUT_S):
-            return await trio.open_tcp_stream(host_of(to), port_of(to))
-    except trio.TooSlowError as error:
-        raise PeerTimeout("connecting", CONNECT_TIMEOUT_S) from error
-    except OSError as error:
-        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-        raise PeerDisconnected("connecting", cause.strerror or str(cause)) from error
 
 
 def _resolved(link: MagnetLink, raw_info: bytes, report: Report) -> Resolved:

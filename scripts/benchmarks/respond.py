@@ -53,13 +53,17 @@ def measure(seconds: float, rounds: int, nodes: int) -> None:
         processes = {name: started(name, str(entry_port)) for name in SUBJECTS}
         with processes["trackerless"] as ours, processes["libtorrent"] as theirs:
             pin_generator()
-            time.sleep(8.0)  # Both tables fill and settle; there is no event to wait for in the other process.
+            time.sleep(
+                8.0
+            )  # Both tables fill and settle; there is no event to wait for in the other process.
             ratios = []
             for number in range(1, rounds + 1):
                 ours_now, theirs_now = run_round(ours, seconds), run_round(theirs, seconds)
                 ratios.append(ours_now.per_cpu_s / theirs_now.per_cpu_s)
                 report(number, ours_now, theirs_now, ratios[-1])
-            print(f"find_node: ratio {statistics.median(ratios):.2f} of libtorrent's answers per CPU-second")
+            print(
+                f"find_node: ratio {statistics.median(ratios):.2f} of libtorrent's answers per CPU-second"
+            )
 
 
 def report(number: int, ours: Measurement, theirs: Measurement, ratio: float) -> None:

@@ -10,17 +10,18 @@ own /24, since a node counts a second one there as the same party.
 """
 
 import random
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from heapq import heappop, heappush, nsmallest
 from itertools import count
 from struct import pack
 from typing import Final, NamedTuple
 
-from dht.contact import Endpoint, Family, Scope, is_allowed, network_of
+from dht.contact import Contact, Endpoint, Family, Scope, is_allowed, network_of
 from dht.engine import Engine
 from dht.inquiry import Announcement, Ended, Inquiry, Search
-from dht.keyspace import InfoHash, NodeId, distance, secure_id
+from dht.keyspace import ID_BITS, ID_BYTES, InfoHash, NodeId, distance, secure_id
 from dht.ratelimit import FlowBudget
 from dht.routing import K
 
@@ -50,8 +51,8 @@ class Datagram(NamedTuple):
     data: bytes
 
 
-class ClockStuck(Exception):
-    """An engine wants to be woken at a time that has passed: a real one would spin."""
+class Stuck(Exception):
+    """A real network would hang: an engine wakes itself for ever, or a search does not end."""
 
 
 class VirtualNetwork:
@@ -81,6 +82,7 @@ class VirtualNetwork:
         self._serial = count()
         self._wakes_at: dict[Endpoint, float] = {}
         self._networks_used: set[bytes] = set()
+        self._seekers: dict[Search, Endpoint] = {}
         self._awaited: dict[Inquiry, None] = {}
         self._hash = sha256()
 
@@ -101,6 +103,16 @@ class VirtualNetwork:
             self.run(over_s / number)
         return added
 
+    def add_acquainted_nodes(self, number: int) -> None:
+        """Start nodes that have known one another for long: every bucket is as full as can be."""
+        added = [self._create_node() for _ in range(number)]
+        nodes = {int.from_bytes(self.engines[at].own_id): at for at in added}
+        for key, at in nodes.items():
+            for other in self._acquaintances(key, sorted(nodes)):
+                contact = Contact(NodeId(other.to_bytes(ID_BYTES)), nodes[other])
+                self.engines[at].table.answered(contact, rtt_s=0.2, now=self.now)
+            self._attend(at)
+
     def remove_nodes(self, endpoints: Iterable[Endpoint]) -> None:
         """Let nodes fall silent, without a farewell."""
         for endpoint in endpoints:
@@ -108,16 +120,23 @@ class VirtualNetwork:
             del self._wakes_at[endpoint]
 
     def some_nodes(self, number: int) -> list[Endpoint]:
-        """Choose living nodes at random, routers excepted."""
+        """Choose that many living nodes at random, routers excepted."""
         return self.rng.sample([it for it in self.engines if it not in self.routers], number)
 
-    def closest_nodes(self, target: bytes) -> list[NodeId]:
-        """Return the truth a search should find: the K living nodes nearest to a target.
+    def some_node(self) -> Endpoint:
+        """Choose a living node at random, routers excepted."""
+        return self.some_nodes(1)[0]
 
-        Routers are no part of it, since nobody names them to others.
+    def recall_of(self, search: Search) -> float:
+        """Return which share of the K living nodes nearest to its target a search has found.
+
+        The seeker itself is not among them, nor are routers, whom nobody names to others.
         """
-        ids = [engine.own_id for at, engine in self.engines.items() if at not in self.routers]
-        return nsmallest(K, ids, key=lambda own_id: distance(own_id, target))
+        unfindable = {self._seekers[search], *self.routers}
+        ids = [engine.own_id for at, engine in self.engines.items() if at not in unfindable]
+        truth = nsmallest(K, ids, key=lambda own_id: distance(own_id, search.target))
+        found = {contact.id for contact in search.lookup.closest()[:K]}
+        return len(found.intersection(truth)) / K
 
     # Searches
 
@@ -134,9 +153,15 @@ class VirtualNetwork:
         return self._started(at, search)
 
     def run_until_ended(self, *, limit_s: float) -> None:
-        """Let time pass until all searches started here have ended, `limit_s` virtual seconds at most."""
+        """Let time pass until all searches started here have ended.
+
+        Raises:
+            Stuck: Some have not after `limit_s` virtual seconds.
+        """
         until = self.now + limit_s
-        while self._awaited and self._agenda and self._agenda[0][0] <= until:
+        while self._awaited:
+            if self.now > until:
+                raise Stuck(f"{len(self._awaited)} searches, after {limit_s} s")
             self._step()
 
     # Time
@@ -164,6 +189,13 @@ class VirtualNetwork:
         )
         return at
 
+    def _acquaintances(self, key: int, keys: list[int]) -> Iterator[int]:
+        """Choose K of the sorted keys, or all there are, from the range of each possible bucket."""
+        for below in range(ID_BITS):
+            first = (key >> below ^ 1) << below
+            others = keys[bisect_left(keys, first) : bisect_left(keys, first + (1 << below))]
+            yield from self.rng.sample(others, min(K, len(others)))
+
     def _join(
         self, at: Endpoint, entry_points: Iterable[Endpoint], routers: Iterable[Endpoint] = ()
     ) -> None:
@@ -171,6 +203,7 @@ class VirtualNetwork:
         self._attend(at)
 
     def _started(self, at: Endpoint, search: Search) -> Search:
+        self._seekers[search] = at
         self._awaited[search] = None
         self._attend(at)
         return search
@@ -183,7 +216,7 @@ class VirtualNetwork:
                 return at
 
     def _step(self) -> None:
-        """Let the next thing happen, unless it concerns a node that is gone or a deadline that moved."""
+        """Let the next thing happen, unless its node is gone or its deadline was moved."""
         self.now, _, at, datagram = heappop(self._agenda)
         engine = self.engines.get(at)
         if engine is None:
@@ -193,7 +226,7 @@ class VirtualNetwork:
         elif self._wakes_at[at] == self.now:
             engine.handle_deadlines(now=self.now)
             if engine.next_deadline(now=self.now) <= self.now:
-                raise ClockStuck(f"at {self.now} s")
+                raise Stuck(f"a deadline that has passed, at {self.now} s")
         else:
             return
         self._attend(at)

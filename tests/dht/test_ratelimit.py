@@ -1,0 +1,173 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dht.contact import Endpoint, parse_endpoint
+from dht.ratelimit import (
+    ABUSE_EXCESS,
+    BLOCK_S,
+    FLOW_LIFETIME_S,
+    FLOWS_MAX,
+    QUERIES_BURST,
+    QUERIES_PER_S,
+    SOURCES_MAX,
+    Budget,
+    FlowBudget,
+    SourceLimiter,
+    TokenBucket,
+)
+from tests.dht.samples import loopback, public, public6
+
+
+def admitted(limiter: SourceLimiter, source: Endpoint, times: int, *, now: float) -> int:
+    return sum(limiter.admits(source, now=now) for _ in range(times))
+
+
+def test_an_empty_bucket_gives_nothing_until_it_refills() -> None:
+    bucket = TokenBucket(rate=2.0, burst=3.0, now=0.0)
+    assert [bucket.take(now=0.0) for _ in range(4)] == [True, True, True, False]
+    assert bucket.ready_at(now=0.0) == 0.5
+    assert not bucket.take(now=0.4)
+    assert bucket.take(now=0.5)
+    assert not bucket.take(now=0.5)
+
+
+def test_a_bucket_collects_no_more_than_its_burst() -> None:
+    bucket = TokenBucket(rate=2.0, burst=3.0, now=0.0)
+    assert sum(bucket.take(now=1_000.0) for _ in range(10)) == 3
+
+
+def test_a_clock_that_stands_still_or_steps_back_gives_nothing() -> None:
+    bucket = TokenBucket(rate=1.0, burst=1.0, now=10.0)
+    assert bucket.take(now=10.0)
+    assert not bucket.take(now=10.0)
+    assert not bucket.take(now=5.0)
+
+
+@given(
+    rate=st.floats(0.1, 10_000),
+    start=st.floats(0, 1e7),
+    pauses=st.lists(st.floats(0, 3), min_size=1, max_size=20),
+)
+def test_who_waits_until_a_bucket_is_ready_is_served(
+    rate: float, start: float, pauses: list[float]
+) -> None:
+    bucket = TokenBucket(rate, max(rate, 1.0), now=start)
+    now = start
+    for pause in pauses:
+        now += pause
+        while bucket.take(now=now):
+            pass
+        now = bucket.ready_at(now=now)
+        assert bucket.take(now=now)
+
+
+def test_a_flood_is_answered_up_to_the_burst() -> None:
+    """60 pings in 5 s from one address: no more than the burst and what 5 s bring."""
+    limiter = SourceLimiter()
+    answered = sum(limiter.admits(public(1), now=i / 12) for i in range(60 * 5))
+    assert answered <= QUERIES_BURST + QUERIES_PER_S * 25 + 1
+    assert admitted(SourceLimiter(), public(1), 60, now=0.0) == QUERIES_BURST
+
+
+def test_a_flood_costs_its_sender_only() -> None:
+    limiter = SourceLimiter()
+    admitted(limiter, public(1), 1_000, now=0.0)
+    assert limiter.admits(public(2), now=0.0)
+
+
+def test_who_keeps_flooding_is_ignored_for_five_minutes() -> None:
+    limiter = SourceLimiter()
+    admitted(limiter, public(1), int(QUERIES_BURST) + ABUSE_EXCESS, now=0.0)
+    assert not limiter.admits(public(1), now=BLOCK_S - 1)
+    assert limiter.admits(public(1), now=BLOCK_S)
+
+
+def test_who_is_refused_now_and_then_is_not_blocked() -> None:
+    limiter = SourceLimiter()
+    admitted(limiter, public(1), int(QUERIES_BURST), now=0.0)
+    for second in range(1, 10):
+        assert admitted(limiter, public(1), 50, now=float(second)) == QUERIES_PER_S
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        (public(1, port=1), public(1, port=2), True),
+        (public(1), public(2), False),
+        (public6(1), parse_endpoint("[2a00:1::ffff:1]:9"), True),
+        (public6(1), public6(2), False),
+        (loopback(1, port=1), loopback(1, port=2), False),
+    ],
+)
+def test_a_source_is_what_one_party_owns(one: Endpoint, other: Endpoint, shared: bool) -> None:
+    limiter = SourceLimiter(rate=1.0, burst=1.0)
+    assert limiter.admits(one, now=0.0)
+    assert limiter.admits(other, now=0.0) is not shared
+
+
+def test_the_limiter_can_be_switched_off() -> None:
+    limiter = SourceLimiter(rate=math.inf)
+    assert admitted(limiter, public(1), 1_000, now=0.0) == 1_000
+
+
+def test_the_source_silent_longest_is_forgotten() -> None:
+    limiter = SourceLimiter(rate=0.001, burst=1.0)
+    limiter.admits(loopback(1), now=0.0)
+    limiter.admits(loopback(2), now=0.0)
+    limiter.admits(loopback(1), now=1.0)
+    for serial in range(3, SOURCES_MAX + 2):
+        limiter.admits(loopback(serial), now=2.0)
+    assert not limiter.admits(loopback(1), now=3.0)
+    assert limiter.admits(loopback(2), now=3.0)
+
+
+def test_new_endpoints_are_refused_beyond_the_budget() -> None:
+    budget = FlowBudget(5.0, now=0.0)
+    assert sum(budget.admits(public(serial), now=0.0) for serial in range(10)) == 5
+    assert budget.opened == 5
+    assert budget.ready_at(now=0.0) == pytest.approx(0.2)
+    assert not budget.admits(public(9), now=0.1)
+    assert budget.admits(public(9), now=0.2)
+
+
+def test_an_open_flow_costs_nothing() -> None:
+    budget = FlowBudget(1.0, now=0.0)
+    assert budget.admits(public(1), now=0.0)
+    assert all(budget.admits(public(1), now=0.0) for _ in range(10))
+    assert not budget.admits(public(2), now=0.0)
+
+
+def test_a_flow_is_open_until_it_was_silent_for_its_lifetime() -> None:
+    budget = FlowBudget(1.0, now=0.0)
+    budget.admits(public(1), now=0.0)
+    budget.admits(public(1), now=20.0)
+    assert budget.live_flows(now=20.0 + FLOW_LIFETIME_S - 1) == 1
+    assert budget.live_flows(now=20.0 + FLOW_LIFETIME_S) == 0
+    assert budget.admits(public(1), now=20.0 + FLOW_LIFETIME_S)
+    assert budget.opened == 2
+
+
+def test_without_a_limit_flows_are_counted_only() -> None:
+    budget = FlowBudget(Budget.SERVER.endpoints_per_s, now=0.0)
+    assert all(budget.admits(public(serial), now=0.0) for serial in range(1_000))
+    assert budget.ready_at(now=0.0) == 0.0
+    assert budget.live_flows(now=0.0) == budget.opened == 1_000
+
+
+def test_so_many_flows_are_remembered_and_no_more() -> None:
+    budget = FlowBudget(math.inf, now=0.0)
+    for serial in range(FLOWS_MAX + 10):
+        budget.admits(Endpoint(serial.to_bytes(6)), now=0.0)
+    assert budget.live_flows(now=0.0) == FLOWS_MAX
+
+
+@pytest.mark.parametrize(
+    ("budget", "endpoints_per_s"),
+    [(Budget.GENTLE, 20.0), (Budget.HOME, 80.0), (Budget.SERVER, math.inf)],
+)
+def test_a_budget_is_new_endpoints_per_second(budget: Budget, endpoints_per_s: float) -> None:
+    assert budget.endpoints_per_s == endpoints_per_s
+    assert FlowBudget(budget.endpoints_per_s, now=0.0).endpoints_per_s == endpoints_per_s
