@@ -254,6 +254,7 @@ class Engine:
             return self._drop("not bencoding" if len(data) >= DATAGRAM_MIN else "too short")
         except MalformedMessage as error:
             return self._drop(error.fault)
+        self._heard_at = now
         if isinstance(message, Query):
             self._receive_query(message, source, now)
         else:
@@ -334,7 +335,6 @@ class Engine:
         transaction = self._transactions.match(source, message.transaction_id, now=now)
         if transaction is None:
             return self._drop("answer to nothing asked")
-        self._heard_at = now
         inquiry = transaction.owner
         if isinstance(message, ErrorMessage):
             self._counts["errors received"] += 1

@@ -152,12 +152,17 @@ class Upkeep:
         return next(iter(self._table.stale_prefixes(now=now)), None)
 
     def _pings(self, now: float) -> list[PingNode]:
-        """Return pings for the nodes silent longest: enough to reach the whole table in 15 min."""
+        """Return pings for the nodes silent longest: enough to reach the whole table in 15 min.
+
+        Those pinged before go behind those not pinged yet: else a few dead nodes, always the ones
+        silent longest, would keep the living from being pinged.
+        """
         waiting = [
             node.contact.endpoint
             for node in self._table.questionable(now=now)
             if not self._pinged_within(node.contact.endpoint, PING_AGAIN_S, now)
         ]
+        waiting.sort(key=lambda endpoint: self._pinged.get(endpoint, float("-inf")))
         chosen = waiting[: 1 + len(self._table) // 32]
         for endpoint in chosen:
             self._note_ping(endpoint, now)

@@ -107,8 +107,9 @@ class VirtualNetwork:
         """Start nodes that have known one another for long: every bucket is as full as can be."""
         added = [self._create_node() for _ in range(number)]
         nodes = {int.from_bytes(self.engines[at].own_id): at for at in added}
+        keys = sorted(nodes)
         for key, at in nodes.items():
-            for other in self._acquaintances(key, sorted(nodes)):
+            for other in self._acquaintances(key, keys):
                 contact = Contact(NodeId(other.to_bytes(ID_BYTES)), nodes[other])
                 self.engines[at].table.answered(contact, rtt_s=0.2, now=self.now)
             self._attend(at)

@@ -182,6 +182,12 @@ def test_the_node_silent_longest_is_pinged_first_and_not_again_at_once() -> None
     assert len(order) > 3
 
 
+def test_the_dead_do_not_keep_the_living_from_being_pinged() -> None:
+    upkeep = fresh_upkeep(fresh_table(*crowd(12)))
+    seen = run(upkeep, GOOD_FOR_S + 13 * JITTER * TICK_S)
+    assert len({task.endpoint for _, task in seen if isinstance(task, PingNode)}) == 12
+
+
 def test_a_large_table_is_pinged_within_its_fifteen_minutes() -> None:
     table = fresh_table(*crowd(400))
     assert len(table) == 400

@@ -13,6 +13,9 @@ from dht.inquiry import Event
 from dht.keyspace import NodeId, random_id
 from tests.dht.samples import public, public6
 
+HERE = public(50_000)
+"""Where the engine stands that a test is about, if it is not said."""
+
 LATENCY_S = 0.05
 STEPS_PER_INSTANT_MAX = 10_000
 """Steps without the clock moving that make a busy loop."""
@@ -39,6 +42,9 @@ class Datagram(NamedTuple):
         return fields[b"y"] == b"q" and method in (None, fields[b"q"])
 
 
+Stranger = Callable[[Datagram], "dict[bytes, BValue] | None"]
+"""Somebody who is no engine: given a datagram, returns the message to answer with, or None."""
+
 Fault = Callable[[Datagram], Iterable[Datagram]]
 """What becomes of a datagram: the datagrams that arrive in its stead."""
 
@@ -55,6 +61,7 @@ class Wire:
         now: Virtual seconds.
         fault: What the network does to datagrams; may be replaced at any time.
         engines: By endpoint; take one out to kill it.
+        strangers: Those who are no engines, by endpoint.
         carried: Every datagram sent, in order.
         events: What the engines reported, in order.
     """
@@ -65,14 +72,17 @@ class Wire:
         self.rng = random.Random(seed)
         self.fault: Fault = faithfully
         self.engines: dict[Endpoint, Engine] = {}
+        self.strangers: dict[Endpoint, Stranger] = {}
         self.carried: list[Datagram] = []
         self.events: list[Event] = []
         self._in_flight: list[tuple[float, int, Datagram]] = []
         self._serial = count()
 
-    def add(self, at: Endpoint | None = None, own_id: NodeId | None = None, **options: Any) -> Engine:
-        """Add a node that knows nobody, at a public place of its own unless told otherwise."""
-        at = at if at is not None else public(len(self.engines) + 1)
+    def add(
+        self, at: Endpoint | None = None, own_id: NodeId | None = None, **options: Any
+    ) -> Engine:
+        """Add a node that knows nobody."""
+        at = at if at is not None else HERE
         family = Family.IPV4 if len(at) == 6 else Family.IPV6
         engine = Engine(
             own_id if own_id is not None else random_id(self.rng),
@@ -86,7 +96,9 @@ class Wire:
         self.engines[at] = engine
         return engine
 
-    def add_network(self, size: int, *, family: Family = Family.IPV4, **options: Any) -> list[Engine]:
+    def add_network(
+        self, size: int, *, family: Family = Family.IPV4, **options: Any
+    ) -> list[Engine]:
         """Add nodes that join through the first of them, and let them get to know each other."""
         place = public if family is Family.IPV4 else public6
         first = len(self.engines) + 1
@@ -146,9 +158,15 @@ class Wire:
 
     def _step(self) -> None:
         while self._in_flight and self._in_flight[0][0] <= self.now:
-            datagram = heapq.heappop(self._in_flight)[2]
-            if (receiver := self.engines.get(datagram.to)) is not None:
-                receiver.receive_datagram(datagram.data, datagram.source, now=self.now)
+            self._deliver(heapq.heappop(self._in_flight)[2])
         for engine in self.engines.values():
             if engine.next_deadline(now=self.now) <= self.now:
                 engine.handle_deadlines(now=self.now)
+
+    def _deliver(self, datagram: Datagram) -> None:
+        if (engine := self.engines.get(datagram.to)) is not None:
+            engine.receive_datagram(datagram.data, datagram.source, now=self.now)
+        elif (stranger := self.strangers.get(datagram.to)) is not None:
+            fields = stranger(datagram)
+            if fields is not None:
+                self.say(fields, datagram.to, datagram.source)
