@@ -165,7 +165,6 @@ async def ping(host: HostArgument, /, *, options: CommonOptions = _COMMON) -> Ex
 
     Args:
         host: The node, as HOST:PORT or [IPV6]:PORT; of a name, every address is asked.
-        options: Common to all commands.
     """
     terminal = Terminal(as_json=options.json)
     # The node that is asked tells where to bind, and nobody else has to be asked.
@@ -208,7 +207,6 @@ async def find_node(target: IdArgument, /, *, options: CommonOptions = _COMMON) 
 
     Args:
         target: 40 hexadecimal digits.
-        options: Common to all commands.
     """
     terminal = Terminal(as_json=options.json)
     started = trio.current_time()
@@ -229,7 +227,6 @@ async def peers(info_hash: HashArgument, /, *, options: CommonOptions = _COMMON)
 
     Args:
         info_hash: 40 hexadecimal or 32 base32 digits.
-        options: Common to all commands.
     """
     terminal = Terminal(as_json=options.json)
     started = trio.current_time()
@@ -289,7 +286,6 @@ async def announce(
         port: Where peers are accepted, 1 to 65535.
         seed: Say that we have everything.
         implied_port: Let nodes take the UDP port that they see instead of PORT.
-        options: Common to all commands.
     """
     terminal = Terminal(as_json=options.json)
     started = trio.current_time()
@@ -318,7 +314,6 @@ async def run_testnet(
     Args:
         nodes: How many.
         ipv6: Let them listen on ::1, too.
-        options: Common to all commands.
     """
     terminal = Terminal(as_json=options.json)
     families = (Family.IPV4, Family.IPV6) if ipv6 else (Family.IPV4,)

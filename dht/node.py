@@ -140,9 +140,12 @@ class _Searches:
 
     def check(self) -> None:
         """Raise if the searches ended for want of a node to ask, or of a node to ask it."""
-        if not all(search.is_done for _, search in self.running):
+        asked = self.progress().asked
+        # A search that had not begun looks as if it were over.
+        was_cut_off = not asked and any(driver.is_closed for driver, _ in self.running)
+        if was_cut_off or not all(search.is_done for _, search in self.running):
             raise NodeClosed("the node was closed")
-        if not self.progress().asked:
+        if not asked:
             raise NotBootstrapped("no node is known to ask")
 
 

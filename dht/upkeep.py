@@ -143,7 +143,7 @@ class Upkeep:
         return tasks
 
     def _bucket_to_refresh(self, now: float) -> int | None:
-        """Return a bucket that the join left sparse and nothing has filled since, or a stale one."""
+        """Return a bucket that the join left sparse and nothing has filled, or a stale one."""
         sparse = self._table.sparse_prefixes() if self._to_fill else []
         while self._to_fill:
             index = self._to_fill.pop(0)

@@ -97,6 +97,7 @@ class Seeder:
                 raise ValueError(f"the metadata under {info_hash.hex()} has another hash")
         self.endpoints = tuple(endpoints)
         self._servers = {key: MetadataServer(raw_info) for key, raw_info in torrents.items()}
+        self._upgrades = _upgrades(torrents)
         self._peer_id = generate_peer_id(rng)
         self._open: Counter[bytes] = Counter()
         self._counts: Counter[str] = Counter()
@@ -143,7 +144,10 @@ class Seeder:
             if server is None:
                 self._counts["unknown"] += 1
                 return
-            connection.accept(_hello(server.metadata_size, remote))
+            connection.accept(
+                _hello(server.metadata_size, remote),
+                upgrade=self._upgrades.get(received.info_hash),
+            )
             await peer.wait_handshake_completed()
             if Reserved.FAST in connection.shared:
                 connection.send(HaveNone())
@@ -245,6 +249,16 @@ def _is_metadata_of(raw_info: bytes, key: InfoHash) -> bool:
     """Tell whether metadata belongs to the key of a swarm, be that v1 or truncated v2."""
     checks = (verify_info(raw_info, key, None), verify_info(raw_info, None, key))
     return any(check.verified for check in checks)
+
+
+def _upgrades(torrents: Mapping[InfoHash, bytes]) -> dict[InfoHash, InfoHash]:
+    """Return the truncated v2 hash for each key of a torrent that is listed under it.
+
+    For hybrid torrents libtorrent announces that it can upgrade, and once it has met a peer in the
+    v2 swarm as well, it refuses to be answered with the v1 hash that it named itself.
+    """
+    v2 = {raw: key for key, raw in torrents.items() if verify_info(raw, None, key).verified}
+    return {key: v2[raw] for key, raw in torrents.items() if raw in v2}
 
 
 def _place(remote: Endpoint) -> bytes:

@@ -21,21 +21,29 @@ class Options(NamedTuple):
     time_limit_s: float
 
 
-def read_options(about: str, *, size_flag: str, size: int, arguments: list[str]) -> Options:
+def read_options(
+    about: str,
+    *,
+    size_flag: str,
+    size: int,
+    arguments: list[str],
+    time_limit_s: float = float("inf"),
+) -> Options:
     """Read the command line; exits with code 2 if it is wrong, as argparse does.
 
     Args:
-        about: First line of the program's docstring.
+        about: What the program does: its docstring.
         size_flag: Such as `--nodes`.
         size: Its default.
         arguments: Without the program's name.
+        time_limit_s: The default, in seconds.
     """
-    parser = argparse.ArgumentParser(description=about)
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     fresh = random.SystemRandom().getrandbits(32)
     parser.add_argument("--seed", type=int, default=fresh, help="repeats a run (default: fresh)")
     parser.add_argument(size_flag, dest="size", type=int, default=size, help="default: %(default)s")
     parser.add_argument(
-        "--time-limit", type=float, default=float("inf"), metavar="SECONDS", help="of real time"
+        "--time-limit", type=float, default=time_limit_s, metavar="SECONDS", help="of real time"
     )
     parsed = parser.parse_args(arguments)
     return Options(parsed.seed, parsed.size, parsed.time_limit)

@@ -21,7 +21,7 @@ Spec: BEP 3 "peer protocol"; BEP 6; BEP 9; BEP 10.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from enum import Enum
 from typing import Final, Self
@@ -94,7 +94,7 @@ class PeerConnection:
         self._peer_id = peer_id
         self._reserved = reserved
         self._state = State.HANDSHAKING
-        self._target: InfoHash | None = None
+        self._targets: tuple[InfoHash, ...] = ()
         self._ours = ExtensionHandshake()
         self._opening: Opening | None = None
         self._theirs = ExtensionHandshake()
@@ -113,6 +113,7 @@ class PeerConnection:
         peer_id: PeerId,
         hello: ExtensionHandshake,
         *,
+        aliases: Iterable[InfoHash] = (),
         reserved: Reserved = FEATURES,
         message_bytes_max: int = wire.RESOLVER_MESSAGE_BYTES_MAX,
     ) -> Self:
@@ -122,11 +123,13 @@ class PeerConnection:
             info_hash: What it is about: 20 bytes, for v2 the truncated hash.
             peer_id: What we call ourselves.
             hello: Our extension handshake, sent as soon as the peer turns out to understand it.
+            aliases: Other hashes by which the peer may name the torrent in its answer: of a hybrid
+                torrent the truncated v2 one. Spec: BEP 52 "Upgrade Path".
             reserved: What we can do.
             message_bytes_max: Longest message body accepted.
         """
         connection = cls(peer_id, reserved, message_bytes_max)
-        connection._target = info_hash
+        connection._targets = (info_hash, *aliases)
         connection._ours = hello
         connection._outgoing += encode_handshake(reserved, info_hash, peer_id)
         return connection
@@ -220,21 +223,26 @@ class PeerConnection:
         self._outgoing.clear()
         return data
 
-    def accept(self, hello: ExtensionHandshake) -> None:
+    def accept(self, hello: ExtensionHandshake, *, upgrade: InfoHash | None = None) -> None:
         """Answer the initiator's handshake with ours, for the torrent it named.
 
         Args:
             hello: Our extension handshake for this torrent, sent if the initiator understands it.
+            upgrade: Of a hybrid torrent the truncated v2 hash, with which an initiator that can do
+                so is answered.
 
         Raises:
             LocalProtocolError: There is nothing to decide.
 
-        Spec: BEP 3 "peer protocol".
+        Spec: BEP 3 "peer protocol"; BEP 52 "Upgrade Path".
         """
         self._require(State.DECIDING)
         assert self._opening is not None
         self._ours = hello
-        self._outgoing += encode_handshake(self._reserved, self._opening.info_hash, self._peer_id)
+        info_hash = self._opening.info_hash
+        if upgrade is not None and Reserved.V2_UPGRADE in self._opening.reserved:
+            info_hash = upgrade
+        self._outgoing += encode_handshake(self._reserved, info_hash, self._peer_id)
         self._begin_extensions()
         self._state = State.IDENTIFYING
 
@@ -318,11 +326,11 @@ class PeerConnection:
         opening = decode_opening(self._received)
         if opening is None:
             return None
-        if self._target is not None and opening.info_hash != self._target:
+        if self._targets and opening.info_hash not in self._targets:
             raise RemoteProtocolError("handshake for another torrent")
         del self._received[:OPENING_BYTES]
         self._opening = opening
-        if self._target is None:
+        if not self._targets:
             self._state = State.DECIDING
             return HandshakeReceived(opening.info_hash, opening.reserved)
         self._begin_extensions()

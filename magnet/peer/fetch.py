@@ -6,6 +6,7 @@ caller's work, and so is cancelling the others when the pool has the whole.
 Spec: BEP 9; BEP 10.
 """
 
+from collections.abc import Iterable
 from random import Random
 from typing import Final
 
@@ -37,7 +38,13 @@ and their work is free then."""
 
 
 async def fetch_metadata(
-    stream: trio.abc.Stream, pool: MetadataPool, at: Endpoint, *, info_hash: InfoHash, rng: Random
+    stream: trio.abc.Stream,
+    pool: MetadataPool,
+    at: Endpoint,
+    *,
+    info_hash: InfoHash,
+    aliases: Iterable[InfoHash] = (),
+    rng: Random,
 ) -> None:
     """Help a pool to its metadata: talk to one peer until the whole is there, whoever gave it.
 
@@ -46,6 +53,7 @@ async def fetch_metadata(
         pool: Where pieces go and requests come from.
         at: Where the peer is, which is also its name in the pool.
         info_hash: What to ask for: 20 bytes, for v2 the truncated hash.
+        aliases: The other hash of a hybrid torrent, by which the peer may answer.
         rng: Makes our peer id.
 
     Raises:
@@ -56,7 +64,8 @@ async def fetch_metadata(
         LocalProtocolError: Another conversation with this peer is under way.
     """
     hello = ExtensionHandshake(ids=LOCAL_IDS, client=CLIENT_NAME, your_ip=your_ip_for(at))
-    connection = PeerConnection.initiator(info_hash, generate_peer_id(rng), hello)
+    peer_id = generate_peer_id(rng)
+    connection = PeerConnection.initiator(info_hash, peer_id, hello, aliases=aliases)
     async with PeerStream(stream, connection) as peer:
         size = await _offered_size(peer)
         if not pool.join(at, size, now=trio.current_time()):

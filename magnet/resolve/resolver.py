@@ -228,7 +228,12 @@ class _Resolution:
     async def _converse(self, candidate: Candidate) -> None:
         stream = await dial(candidate.endpoint)
         await fetch_metadata(
-            stream, self.pool, candidate.endpoint, info_hash=candidate.key, rng=self._rng
+            stream,
+            self.pool,
+            candidate.endpoint,
+            info_hash=candidate.key,
+            aliases=self._link.swarm_keys(),
+            rng=self._rng,
         )
 
     async def _admission(self, to: Endpoint) -> None:

@@ -10,28 +10,34 @@ async def fail(error: Exception) -> None:
     raise error
 
 
+async def block_fails(error: Exception, cause: Exception) -> None:
+    async with open_background() as background:
+        background.start_soon(trio.sleep_forever)
+        raise error from cause
+
+
+async def tasks_fail(*errors: Exception) -> None:
+    async with open_background() as background:
+        for error in errors:
+            background.start_soon(fail, error)
+        await trio.sleep_forever()
+
+
 async def test_the_error_of_the_block_comes_out_as_it_is() -> None:
     cause = OSError("why")
     with pytest.raises(ValueError, match="block") as caught:
-        async with open_background() as background:
-            background.start_soon(trio.sleep_forever)
-            raise ValueError("block") from cause
+        await block_fails(ValueError("block"), cause)
     assert caught.value.__cause__ is cause
 
 
 async def test_the_error_of_a_task_comes_out_as_it_is() -> None:
     with pytest.raises(ValueError, match="task"):
-        async with open_background() as background:
-            background.start_soon(fail, ValueError("task"))
-            await trio.sleep_forever()
+        await tasks_fail(ValueError("task"))
 
 
 async def test_several_errors_come_out_together() -> None:
     with pytest.RaisesGroup(ValueError, KeyError):
-        async with open_background() as background:
-            background.start_soon(fail, ValueError("one"))
-            background.start_soon(fail, KeyError("two"))
-            await trio.sleep_forever()
+        await tasks_fail(ValueError("one"), KeyError("two"))
 
 
 async def test_tasks_end_with_the_block() -> None:

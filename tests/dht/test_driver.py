@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from dht.contact import Endpoint, Family, Scope
+from dht.contact import Endpoint, Family, Scope, endpoint
 from dht.driver import EngineDriver
 from dht.engine import Engine
 from dht.errors import NodeClosed, QueryRefused
@@ -44,20 +44,19 @@ def in_flight(driver: EngineDriver) -> int:
     return driver.engine.statistics(now=trio.current_time()).in_flight
 
 
-async def test_a_call_that_is_refused_leaves_nothing_behind(silent_end: Endpoint) -> None:
+async def test_a_call_that_is_refused_leaves_nothing_behind() -> None:
     driver = make_driver()
     async with running(driver):
         with pytest.raises(QueryRefused):
-            await ping(driver, driver.socket.endpoint)
+            await ping(driver, endpoint("192.0.2.1", 6881))
         assert in_flight(driver) == 0
 
 
 async def test_a_cancelled_call_leaves_nothing_behind(silent_end: Endpoint) -> None:
     driver = make_driver()
     async with running(driver):
-        with trio.move_on_after(0.01) as scope:
+        with pytest.raises(trio.TooSlowError), trio.fail_after(0.001):
             await ping(driver, silent_end)
-        assert scope.cancelled_caught
         assert in_flight(driver) == 0
 
 
@@ -68,10 +67,9 @@ async def test_closing_ends_waiting_calls(silent_end: Endpoint) -> None:
         with pytest.raises(NodeClosed):
             await ping(driver, silent_end)
 
-    async with trio.open_nursery() as nursery:
-        async with running(driver):
-            nursery.start_soon(wait)
-            await trio.testing.wait_all_tasks_blocked()
+    async with trio.open_nursery() as nursery, running(driver):
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
     assert driver.is_closed
     assert in_flight(driver) == 0
 
@@ -116,14 +114,12 @@ async def test_a_forgotten_call_is_not_told_about() -> None:
     assert events == []
 
 
-async def test_noise_is_left_to_other_protocols() -> None:
+async def test_noise_is_left_to_other_protocols(patient_clock: trio.testing.MockClock) -> None:
     driver, stranger = make_driver(), UdpSocket.bind("127.0.0.1")
     async with running(driver):
         stranger.send(b"\x21\x00not for us", driver.socket.endpoint)
         stranger.send(b"d but not a message", driver.socket.endpoint)
-        with trio.fail_after(2):
-            while driver.socket.statistics()["datagrams received"] < 2:
-                await trio.sleep(0.001)
+        await trio.sleep(1)
     counts = driver.engine.statistics(now=trio.current_time()).counts
     assert counts["received"] == 1
     assert driver.socket.statistics()["datagrams of no protocol"] == 1

@@ -228,7 +228,7 @@ def test_an_answer_from_elsewhere_is_dropped_and_the_query_stays_open(elsewhere:
     ping = engine.ping(public(1), now=0.0)
     wire.run_for(3 * LATENCY_S)
     assert dropped(engine) == ["answer to nothing asked"]
-    assert ping.error is None
+    assert not ping.is_done
     assert engine.statistics(now=wire.now).in_flight == 1
     wire.run_for(FAIL_MAX_S)
     assert isinstance(ping.error, QueryTimeout)
@@ -481,6 +481,15 @@ def test_an_entry_point_found_after_a_join_begins_another() -> None:
     assert len(engine.table) >= K
 
 
+def test_an_entry_point_found_when_others_are_known_is_kept_for_later() -> None:
+    wire = Wire()
+    engine = wire.add_network(9)[0]
+    wire.carried.clear()
+    engine.join([NOBODY], now=wire.now)
+    wire.run_for(5.0)
+    assert all(it.to != NOBODY for it in wire.carried)
+
+
 # Searches
 
 
@@ -581,8 +590,8 @@ def test_a_cancelled_search_is_heard_of_no_more(started: bool) -> None:
 def test_a_dual_stack_node_names_nodes_of_both_families() -> None:
     """BEP 32 "want"."""
     wire = Wire()
-    over_ipv4 = wire.add_network(12)[0]
-    over_ipv6 = wire.add_network(12, family=Family.IPV6)[0]
+    over_ipv4 = wire.add_network(9)[0]
+    over_ipv6 = wire.add_network(9, family=Family.IPV6)[0]
     over_ipv4.lend(over_ipv6.table)
     arguments: dict[bytes, BValue] = {b"id": QUERIER, b"target": HASH, b"want": [b"n4", b"n6"]}
     query = encode_query(b"aa", FIND_NODE, arguments, read_only=True)
@@ -598,23 +607,25 @@ def test_a_dual_stack_node_names_nodes_of_both_families() -> None:
 
 def test_an_outage_of_our_own_does_not_empty_the_table() -> None:
     wire = Wire()
-    network = wire.add_network(12)
+    network = wire.add_network(9)
     before = [len(engine.table) for engine in network]
     wire.fault = lambda it: []
-    wire.run_for(HOUR)
+    wire.run_for(GOOD_FOR_S + 10 * MINUTE)
     assert [len(engine.table) for engine in network] == before
     wire.fault = lambda it: [it]
-    wire.run_for(20 * MINUTE)
+    wire.run_for(10 * MINUTE)
     assert all(it.statistics(now=wire.now).good_nodes >= K for it in network)
 
 
-def test_the_dead_leave_the_tables_and_are_not_named() -> None:
+@pytest.mark.slow
+def test_the_dead_leave_the_tables_of_even_a_quiet_network() -> None:
+    """Silence counts only when others are heard meanwhile, which in so small a network is rare."""
     wire = Wire()
-    network = wire.add_network(20)
-    dead = [wire.endpoint_of(it) for it in network[1:6]]
+    network = wire.add_network(12)
+    dead = [wire.endpoint_of(it) for it in network[1:4]]
     for at in dead:
         del wire.engines[at]
-    wire.run_for(HOUR)
+    wire.run_for(2 * HOUR)
     for engine in wire.engines.values():
         assert all(engine.table.find(at) is None for at in dead)
         assert engine.statistics(now=wire.now).good_nodes >= K
@@ -623,11 +634,11 @@ def test_the_dead_leave_the_tables_and_are_not_named() -> None:
 def test_quiet_hours_cost_little() -> None:
     """A bucket refresh is one search, and a node is pinged when it has been silent, not before."""
     wire = Wire()
-    network = wire.add_network(12)
+    network = wire.add_network(9)
     wire.carried.clear()
-    wire.run_for(4 * HOUR)
+    wire.run_for(HOUR)
     assert all(len(it.data) < 1_024 for it in wire.carried)
-    assert len(wire.carried) / 2 / len(network) / (4 * 60) < 12
+    assert len(wire.carried) / 2 / len(network) / 60 < 6
     for engine in network:
         assert engine.statistics(now=wire.now).good_nodes >= K
 
@@ -645,7 +656,7 @@ def test_stale_buckets_are_refreshed() -> None:
 
 def test_new_endpoints_are_opened_no_faster_than_the_budget() -> None:
     wire = Wire()
-    wire.add_network(40)
+    wire.add_network(20)
     engine = wire.add(public(99), budget=FlowBudget(2.0, now=wire.now))
     wire.carried.clear()
     engine.join([public(1)], now=wire.now)
@@ -689,10 +700,10 @@ def test_answering_is_not_charged_to_the_budget() -> None:
 def test_the_same_seed_gives_the_same_bytes() -> None:
     def run(seed: int) -> list[Datagram]:
         wire = Wire(seed)
-        network = wire.add_network(10)
+        network = wire.add_network(9)
         wire.fault = lambda it: [] if wire.rng.random() < 0.2 else [it]
         network[3].get_peers(HASH, now=wire.now, announcement=Announcement(port=7))
-        wire.run_for(30 * MINUTE)
+        wire.run_for(MINUTE)
         return wire.carried
 
     assert run(1) == run(1) != run(2)

@@ -100,6 +100,12 @@ def test_an_id_sharing_bits_shares_exactly_so_many(
     assert shared_prefix(random_id_sharing(own, bits, rng), own) == bits
 
 
+def test_an_id_sharing_all_bits_is_the_id() -> None:
+    own = bytes(range(ID_BYTES))
+    assert random_id_sharing(own, ID_BITS, random.Random(1)) == own
+    assert random_id_with_prefix(own, ID_BITS, random.Random(1)) == own
+
+
 @given(IDS, st.integers(0, ID_BITS), SEEDS)
 def test_an_id_with_a_prefix_shares_at_least_so_many_bits(
     own: bytes, bits: int, rng: random.Random

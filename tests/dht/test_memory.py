@@ -17,6 +17,24 @@ STATE: State = {
 }
 
 
+def write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def beside(path: Path) -> list[Path]:
+    return list(path.parent.iterdir())
+
+
+@pytest.fixture
+def folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state"
@@ -43,7 +61,7 @@ async def test_without_a_file_there_is_no_state(
 async def test_a_bad_file_is_a_warning_and_a_cold_start(
     path: Path, caplog: pytest.LogCaptureFixture, data: bytes, reason: str
 ) -> None:
-    path.write_bytes(data)
+    write(path, data)
     assert await load_state(path) == {}
     (record,) = caplog.records
     assert record.levelname == "WARNING"
@@ -52,43 +70,41 @@ async def test_a_bad_file_is_a_warning_and_a_cold_start(
 
 
 async def test_a_folder_is_a_warning_and_a_cold_start(
-    path: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path.mkdir()
-    assert await load_state(path) == {}
+    assert await load_state(folder) == {}
     assert "starting cold" in caplog.text
 
 
 async def test_a_place_that_cannot_be_written_is_a_warning(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path.write_bytes(b"a file, where a folder is needed")
+    write(path, b"a file, where a folder is needed")
     await save_state(path / "state", STATE)
     assert "cannot be saved" in caplog.text
 
 
 async def test_what_cannot_be_put_in_place_leaves_no_litter(
-    path: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path.mkdir()
-    await save_state(path, STATE)
+    await save_state(folder, STATE)
     assert "cannot be saved" in caplog.text
-    assert list(path.parent.iterdir()) == [path]
+    assert beside(folder) == [folder]
 
 
 async def test_a_write_that_fails_leaves_the_old_state(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path.write_bytes(b"old")
+    write(path, b"old")
 
     async def fill_disk(self: trio.Path, data: bytes) -> int:
-        Path(self).write_bytes(data[:10])
+        write(Path(self), data[:10])
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(trio.Path, "write_bytes", fill_disk)
     await save_state(path, STATE)
-    assert path.read_bytes() == b"old"
-    assert list(path.parent.iterdir()) == [path]
+    assert read(path) == b"old"
+    assert beside(path) == [path]
     assert "No space left" in vars(caplog.records[0])["reason"]
 
 
@@ -96,14 +112,14 @@ async def test_who_knows_nobody_saves_nothing(path: Path) -> None:
     await save_state(path, {})
     await save_state(path, {Family.IPV4: SavedNode(ID, ())})
     await save_state(None, STATE)
-    assert not path.exists()
+    assert beside(path) == []
 
 
 async def test_what_is_saved_is_loaded(path: Path) -> None:
     deep = path / "in" / "folders" / "that were missing"
     await save_state(deep, STATE)
     assert await load_state(deep) == STATE
-    assert list(deep.parent.iterdir()) == [deep]
+    assert beside(deep) == [deep]
 
 
 async def test_saving_is_finished_even_when_cancelled(path: Path) -> None:
@@ -118,7 +134,7 @@ async def test_several_processes_may_save_at_once(path: Path) -> None:
         for _ in range(8):
             nursery.start_soon(save_state, path, STATE)
     assert await load_state(path) == STATE
-    assert list(path.parent.iterdir()) == [path]
+    assert beside(path) == [path]
 
 
 async def test_the_state_is_saved_again_and_again(
@@ -137,4 +153,4 @@ async def test_the_state_is_saved_again_and_again(
     with trio.fail_after(2), trio.CancelScope() as scope:
         await keep_saved(path, current)
     assert saves == 3
-    assert path.exists()
+    assert await load_state(path) == STATE

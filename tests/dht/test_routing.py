@@ -3,7 +3,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dht.contact import Contact, Endpoint, Family, decode_contacts
@@ -116,6 +116,15 @@ def test_a_node_that_left_makes_room_for_its_network() -> None:
     failed(table, public(1, host=1), FAILURES_DROPPED)
     assert len(table) == 0
     assert answered(table, Contact(node_id(0, 2), public(1, host=2))) == [True]
+
+
+def test_a_local_node_that_left_makes_room_like_any_other() -> None:
+    table = fresh_table()
+    answered(table, *[Contact(node_id(0, serial), loopback(serial)) for serial in range(K)])
+    answered(table, Contact(node_id(1), loopback(100)))
+    failed(table, loopback(3), FAILURES_DROPPED)
+    assert table.find(loopback(3)) is None
+    assert answered(table, Contact(node_id(0, 99), loopback(3))) == [True]
 
 
 # Full buckets
@@ -367,6 +376,7 @@ def test_the_closest_are_the_closest(seed: int, size: int, count: int) -> None:
         assert set(named) == set(everybody[:K])
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 2**32))
 def test_a_table_under_random_events_keeps_its_promises(seed: int) -> None:
     rng = random.Random(seed)

@@ -1,7 +1,6 @@
 """A link becomes a .torrent, with libtorrent as the only peer and the DHT as the only way to it."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import libtorrent as lt
@@ -16,33 +15,13 @@ from magnet.peer.ut_metadata import METADATA_PIECE_BYTES
 from magnet.resolve.output import write_torrent
 from magnet.resolve.report import Report
 from magnet.resolve.resolver import Resolved, Resolver
-from magnet.uri import MagnetLink, parse_magnet
-from tests.interop.client import open_client, until
+from magnet.uri import MagnetLink
+from tests.interop.client import open_client
+from tests.interop.seeding import seeded
 
 pytestmark = pytest.mark.interop
 
 MakeTorrent = Callable[[Version], bytes]
-
-
-@asynccontextmanager
-async def seeded(
-    host: str, testnet: Testnet, torrent: bytes, content: Path
-) -> AsyncIterator[MagnetLink]:
-    """Let libtorrent seed a torrent and announce it; give the link that libtorrent makes of it."""
-    async with open_client(host, testnet.entry_points()) as client:
-        await client.wait_joined()
-        parameters = lt.load_torrent_buffer(torrent)
-        client.add(parameters, content.parent)
-        link = parse_magnet(lt.make_magnet_uri(parameters))
-        await until(lambda: most_swarms(testnet) == len(link.swarm_keys()))
-        yield link
-
-
-def most_swarms(testnet: Testnet) -> int:
-    """Return for how many info-hashes some node has been told of a peer."""
-    return max(
-        engine.swarms for node in testnet.nodes for engine in node.statistics().engines.values()
-    )
 
 
 async def resolve(

@@ -1,0 +1,383 @@
+"""Resolving: whatever goes wrong first, over real sockets on loopback, then how it goes right."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from itertools import count
+from random import Random
+
+import pytest
+import trio
+import trio.testing
+
+from dht.contact import Endpoint, Scope, endpoint, format_endpoint, port_of
+from dht.errors import NodeClosed
+from dht.keyspace import ID_BYTES, InfoHash
+from dht.node import Node, NodeSettings, open_node
+from dht.testnet import Testnet
+from magnet.errors import ResolveError, ResolveTimeout
+from magnet.metainfo.torrent import parse_torrent
+from magnet.resolve import resolver as resolver_module
+from magnet.resolve.report import DELIVERED, NOT_NEEDED, UNFINISHED, Report
+from magnet.resolve.resolver import Resolver
+from magnet.uri import MagnetLink, parse_magnet
+from tests.magnet.resolve.peers import (
+    HOST,
+    HOSTILE,
+    INFO,
+    RAW,
+    Peer,
+    hanging_up,
+    honest,
+    link_to,
+    listening,
+    refusing,
+    silent,
+)
+
+HASH = InfoHash(hashlib.sha1(RAW).digest())
+UNKNOWN = InfoHash(b"\xaa" * ID_BYTES)
+V2_KEY = InfoHash(hashlib.sha256(RAW).digest()[:ID_BYTES])
+
+
+async def failure(
+    resolver: Resolver, link: MagnetLink, report: Report, *, timeout_s: float
+) -> ResolveTimeout:
+    """Return the error of a resolve for which the time does not suffice."""
+    with pytest.raises(ResolveTimeout) as caught:
+        await resolver.resolve(link, timeout_s=timeout_s, report=report)
+    return caught.value
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what no event tells."""
+    with trio.fail_after(5):
+        while not condition():  # noqa: ASYNC110 - that no event tells
+            await trio.sleep(0.001)
+
+
+async def announce(testnet: Testnet, key: InfoHash, peer: Endpoint) -> None:
+    """Let a node of the testnet announce a peer at its own address."""
+    assert await testnet.nodes[1].announce(key, port_of(peer))
+
+
+async def test_link_without_info_hash_is_refused(node: Node) -> None:
+    with pytest.raises(ResolveError, match="no info-hash"):
+        await Resolver(node).resolve(MagnetLink(public_key=bytes(32)))
+
+
+async def test_node_that_knows_nobody_says_so(node: Node) -> None:
+    report = Report()
+    error = await failure(Resolver(node), MagnetLink(info_hash=UNKNOWN), report, timeout_s=0.05)
+    assert error.attempts == ()
+    assert report.searches[0].error is not None
+    assert report.reason() == f"the DHT was not reached: {report.searches[0].error}"
+
+
+async def test_dht_without_peers_says_so(testnet: Testnet) -> None:
+    report = Report()
+    link = MagnetLink(info_hash=UNKNOWN)
+    await failure(Resolver(testnet.nodes[-1]), link, report, timeout_s=0.1)
+    assert report.nodes_answered == report.nodes_asked == len(testnet.nodes) - 1
+    assert report.reason().startswith("no peers found: 7 nodes asked, 7 answered")
+
+
+async def test_closed_node_is_an_error_of_its_own() -> None:
+    async with open_node(NodeSettings(bind=[(HOST, 0)], bootstrap=())) as node:
+        pass
+    with pytest.raises(NodeClosed):
+        await Resolver(node).resolve(MagnetLink(info_hash=UNKNOWN))
+
+
+async def test_node_closed_meanwhile_ends_the_resolve(clock: trio.testing.MockClock) -> None:
+    async with listening(silent) as peer, trio.open_nursery() as nursery:
+        async with open_node(NodeSettings(bind=[(HOST, 0)], bootstrap=())) as node:
+
+            async def resolve() -> None:
+                with pytest.raises(NodeClosed):
+                    await Resolver(node).resolve(link_to([peer.endpoint]), timeout_s=600)
+
+            nursery.start_soon(resolve)
+            await until(lambda: peer.open == 1)
+    assert trio.current_time() < 600
+
+
+async def test_refused_connections_are_counted(node: Node) -> None:
+    report = Report()
+    async with refusing() as first, refusing() as second, refusing() as third:
+        link = link_to([first, second, third])
+        error = await failure(Resolver(node), link, report, timeout_s=0.05)
+    assert [attempt.source for attempt in error.attempts] == list(
+        map(format_endpoint, [first, second, third])
+    )
+    assert report.reason() == "3 peers found, none gave the metadata: 3 refused"
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+async def test_useless_peer_is_named_for_what_it_did(
+    node: Node, clock: trio.testing.MockClock, kind: str
+) -> None:
+    peer, outcome = HOSTILE[kind]
+    report = Report()
+    async with listening(peer) as listener:
+        error = await failure(Resolver(node), link_to([listener.endpoint]), report, timeout_s=60)
+        assert listener.accepted == 1
+        await until(lambda: listener.open == 0)
+    assert report.outcomes() == {outcome: 1}
+    (attempt,) = error.attempts
+    assert attempt.source == format_endpoint(listener.endpoint)
+    assert report.trying == 0
+
+
+async def test_deadline_holds_and_leaves_the_attempt_unfinished(
+    node: Node, clock: trio.testing.MockClock
+) -> None:
+    report = Report()
+    async with listening(silent) as peer:
+        error = await failure(Resolver(node), link_to([peer.endpoint]), report, timeout_s=3)
+    assert report.elapsed_s == pytest.approx(3)
+    assert error.elapsed_s == 3
+    assert report.outcomes() == {UNFINISHED: 1}
+
+
+@pytest.mark.parametrize("raw", [b"d4:name4:teste", b"4:name"], ids=["incomplete", "no dictionary"])
+async def test_unusable_metadata_is_an_error_and_no_timeout(node: Node, raw: bytes) -> None:
+    info_hash = InfoHash(hashlib.sha1(raw).digest())
+    async with listening(honest(raw)) as peer:
+        link = MagnetLink(info_hash=info_hash, peers=link_to([peer.endpoint]).peers)
+        with pytest.raises(ResolveError, match="metadata is unusable") as caught:
+            await Resolver(node).resolve(link)
+    assert not isinstance(caught.value, ResolveTimeout)
+
+
+async def test_hybrid_link_whose_hashes_disagree_is_not_resolved(
+    node: Node, clock: trio.testing.MockClock
+) -> None:
+    report = Report()
+    async with listening(honest()) as peer:
+        link = MagnetLink(
+            info_hash=HASH,
+            info_hash_v2=bytes(32),
+            peers=link_to([peer.endpoint]).peers,
+        )
+        await failure(Resolver(node), link, report, timeout_s=30)
+    assert report.outcomes() == {"breaking the protocol": 1}
+
+
+async def test_peer_is_tried_once_however_often_it_is_found(
+    testnet: Testnet, clock: trio.testing.MockClock
+) -> None:
+    report = Report()
+    async with listening(hanging_up) as peer:
+        await announce(testnet, HASH, peer.endpoint)
+        link = link_to([peer.endpoint])
+        await failure(Resolver(testnet.nodes[-1]), link, report, timeout_s=60)
+    assert len(report.searches) > 2
+    assert [search.peers for search in report.searches] == [1] * len(report.searches)
+    assert peer.accepted == 1
+    assert report.peers_found == 1
+
+
+async def test_connections_for_a_link_are_bounded(
+    node: Node, clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver_module, "CONNECTIONS_PER_LINK_MAX", 2)
+    report = Report()
+    async with AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(listening(silent)) for _ in range(5)]
+        link = link_to([peer.endpoint for peer in peers])
+        await failure(Resolver(node), link, report, timeout_s=5)
+        assert sum(peer.accepted for peer in peers) == 2
+    assert report.peers_found == 5
+
+
+async def test_connections_over_all_links_are_bounded(
+    node: Node, clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver_module, "CONNECTIONS_MAX", 1)
+    resolver = Resolver(node)
+    reports = [Report(), Report()]
+    async with listening(silent) as first, listening(silent) as second:
+        async with trio.open_nursery() as nursery:
+            for report, peer in zip(reports, [first, second], strict=True):
+
+                async def fail(report: Report = report, at: Endpoint = peer.endpoint) -> None:
+                    await failure(resolver, link_to([at]), report, timeout_s=5)
+
+                nursery.start_soon(fail)
+        assert first.accepted + second.accepted == 1
+
+
+async def test_dial_waits_for_the_flow_budget(node: Node, clock: trio.testing.MockClock) -> None:
+    strangers = (endpoint(HOST, port) for port in count(1))
+    now = trio.current_time()
+    while node.budget.admits(next(strangers), now=now):
+        pass
+    ready_at = node.budget.ready_at(now=now)
+    assert ready_at > now
+    async with listening(honest()) as peer:
+        await Resolver(node).resolve(link_to([peer.endpoint]))
+    assert trio.current_time() >= ready_at
+
+
+class CancelAfter(trio.abc.Instrument):
+    """Cancels a scope when so many task steps have been made in it."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.scope = trio.CancelScope()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps -= 1
+        if not self.steps:
+            self.scope.cancel()
+
+
+def held() -> tuple[int, int]:
+    """Return how many files and tasks there are."""
+    return len(os.listdir("/proc/self/fd")), trio.lowlevel.current_statistics().tasks_living
+
+
+async def test_cancelling_anywhere_leaves_nothing_behind(testnet: Testnet) -> None:
+    """Cut after ever more steps, until the resolve is through before it can be cancelled."""
+    node = testnet.nodes[-1]
+    async with listening(honest()) as peer, listening(silent) as other:
+        await announce(testnet, HASH, peer.endpoint)
+        before = held()
+        for steps in count(1, 7):
+            cut = CancelAfter(steps)
+            trio.lowlevel.add_instrument(cut)
+            with cut.scope:
+                await Resolver(node).resolve(link_to([other.endpoint]))
+            trio.lowlevel.remove_instrument(cut)
+            await until(lambda: peer.open == other.open == 0)
+            await until(lambda: held() == before)
+            if not cut.scope.cancelled_caught:
+                break
+    assert steps > 50
+
+
+async def test_one_honest_peer_among_all_kinds_of_others_is_enough(node: Node) -> None:
+    report = Report()
+    async with AsyncExitStack() as stack:
+        kinds: list[Peer] = [peer for peer, _ in HOSTILE.values()]
+        listeners = [
+            await stack.enter_async_context(listening(peer, f"127.0.0.{number}"))
+            for number, peer in enumerate([*kinds, honest()], start=2)
+        ]
+        link = link_to([listener.endpoint for listener in listeners])
+        with trio.fail_after(5):
+            resolved = await Resolver(node).resolve(link, report=report)
+    assert resolved.raw_info == RAW
+    outcomes = {attempt.peer: attempt.outcome for attempt in report.attempts}
+    assert outcomes[listeners[-1].endpoint] in (DELIVERED, NOT_NEEDED)
+
+
+async def test_peer_of_the_dht_delivers(testnet: Testnet) -> None:
+    report = Report()
+    async with listening(honest()) as peer:
+        await announce(testnet, HASH, peer.endpoint)
+        link = MagnetLink(info_hash=HASH)
+        resolved = await Resolver(testnet.nodes[-1]).resolve(link, report=report)
+    assert resolved.info == INFO
+    (attempt,) = report.attempts
+    assert (attempt.source, attempt.outcome) == ("dht", DELIVERED)
+    assert report.first_peer_s is not None
+    assert report.elapsed_s is not None
+    assert 0 <= report.first_peer_s <= report.elapsed_s
+
+
+async def test_peers_of_the_link_come_first(testnet: Testnet) -> None:
+    report = Report()
+    async with listening(silent) as found, listening(honest()) as named:
+        await announce(testnet, HASH, found.endpoint)
+        link = parse_magnet(
+            f"magnet:?xt=urn:btih:{HASH.hex()}&x.pe=a.name.invalid:1"
+            f"&x.pe={format_endpoint(named.endpoint)}",
+            bound=Scope.LOOPBACK,
+        )
+        assert len(link.peers) == 2
+        await Resolver(testnet.nodes[-1]).resolve(link, report=report)
+    assert report.first_peer_s == pytest.approx(0, abs=0.01)
+    delivered = next(it for it in report.attempts if it.outcome == DELIVERED)
+    assert (delivered.peer, delivered.source) == (named.endpoint, "link")
+    assert found.endpoint not in {it.peer for it in report.attempts if it.outcome == DELIVERED}
+
+
+async def test_hybrid_link_is_searched_under_both_keys(testnet: Testnet) -> None:
+    report = Report()
+    link = MagnetLink(info_hash=HASH, info_hash_v2=hashlib.sha256(RAW).digest())
+    async with listening(honest()) as peer:
+        await announce(testnet, V2_KEY, peer.endpoint)
+        resolved = await Resolver(testnet.nodes[-1]).resolve(link, report=report)
+    assert resolved.raw_info == RAW
+    assert {search.key for search in report.searches} == {HASH, V2_KEY}
+
+
+async def test_v2_link_is_resolved_by_its_truncated_hash(node: Node) -> None:
+    async with listening(honest()) as peer:
+        link = MagnetLink(
+            info_hash_v2=hashlib.sha256(RAW).digest(), peers=link_to([peer.endpoint]).peers
+        )
+        resolved = await Resolver(node).resolve(link)
+    assert resolved.raw_info == RAW
+
+
+async def test_peer_that_comes_late_is_found(
+    testnet: Testnet, clock: trio.testing.MockClock
+) -> None:
+    report = Report()
+    async with listening(honest()) as peer, trio.open_nursery() as nursery:
+
+        async def come_late() -> None:
+            await trio.sleep(8)
+            await announce(testnet, HASH, peer.endpoint)
+
+        nursery.start_soon(come_late)
+        link = MagnetLink(info_hash=HASH)
+        await Resolver(testnet.nodes[-1]).resolve(link, report=report)
+    assert 8 < trio.current_time() < 20
+    assert [search.peers for search in report.searches] == [0, 0, 1]
+
+
+async def test_many_links_at_once(node: Node) -> None:
+    resolver = Resolver(node, rng=Random(1))
+    resolved: list[bytes] = []
+    async with listening(honest()) as peer, trio.open_nursery() as nursery:
+
+        async def resolve() -> None:
+            resolved.append((await resolver.resolve(link_to([peer.endpoint]))).raw_info)
+
+        for _ in range(20):
+            nursery.start_soon(resolve)
+    assert resolved == [RAW] * 20
+
+
+async def test_torrent_has_the_trackers_and_web_seeds_of_the_link(node: Node) -> None:
+    async with listening(honest()) as peer:
+        link = MagnetLink(
+            info_hash=HASH,
+            peers=link_to([peer.endpoint]).peers,
+            trackers=("udp://tracker.example:80/announce", "https://other.example/announce"),
+            web_seeds=("https://seed.example/data.bin",),
+        )
+        resolved = await Resolver(node).resolve(link)
+    torrent = parse_torrent(resolved.torrent)
+    assert torrent.raw_info == RAW
+    assert torrent.trackers == tuple((url,) for url in link.trackers)
+    assert torrent.web_seeds == link.web_seeds
+
+
+async def test_progress_shows_in_the_report(node: Node, clock: trio.testing.MockClock) -> None:
+    report = Report()
+    async with listening(HOSTILE["sleeping"][0]) as peer, trio.open_nursery() as nursery:
+
+        async def fail() -> None:
+            await failure(Resolver(node), link_to([peer.endpoint]), report, timeout_s=5)
+
+        nursery.start_soon(fail)
+        await trio.sleep(1)
+        assert report.trying == 1
+        assert (report.pieces, report.pieces_needed) == (0, 2)
+        assert report.elapsed_s is None
