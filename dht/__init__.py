@@ -26,8 +26,10 @@ The ground floor is pure: no socket, clock, file, log or global randomness. Time
   believed of it.
 - Machines, one concept each: `routing` (whom we know), `transactions` (what we wait for), `lookup`
   (whom to ask next), `tokens`, `peerstore` and `ratelimit` (what we grant others).
-- `inquiry` is something to find out with queries: a ping, or a search; `responder` answers the
-  queries of others, with `prepared` answers where it can; `upkeep` says what the table needs.
+- Asking: an `inquiry` is something to find out with queries, such as a ping; a `search` is a lookup
+  with a purpose; the `inquirer` carries both out, within limits.
+- Answering: `services` know what to say, a module for each group of methods, with `prepared`
+  answers where that pays; the `responder` wraps and refuses. `upkeep` says what the table needs.
 - `engine` is a node on a socket that is not there: datagrams and time go in; datagrams, events and
   the next deadline come out. It owns the machines and no algorithm. One engine has one family, one
   id and one table (BEP 32, BEP 45).
@@ -38,7 +40,8 @@ The upper floor is thin, and runs on trio. It waits, sends and saves, and decide
 - `udp` is a socket that several protocols may share; `driver` runs an engine on one.
 - `bootstrap` finds the first hosts, `memory` keeps the state in a file, `logs` is how shells log,
   and `background` is the nursery they start their tasks in.
-- `node` runs one or two engines, and is what programs use. `testnet` runs many nodes on loopback.
+- `node` runs one or two engines, and is what programs use; `joint` searches both DHTs at once.
+  `testnet` runs many nodes on loopback.
 - `commandline` is what all commands have in common, those of `magnet` too; `cli` is `dht`.
 
 Imports run downwards, and nothing here imports `magnet`.
@@ -47,10 +50,10 @@ How a search runs
 -----------------
 
 `Node.find_peers` has each engine start a `Search` and sends what it wants sent. When an answer
-arrives, the driver feeds it to the engine, which finds the transaction and hands the answer to the
-search; its lookup ranks the nodes named in it, and the next queries go out in the same step. New
-peers become an event, which the node puts into the channel that the caller reads. There is no task
-per query, and a search that is left is forgotten at once.
+arrives, the driver feeds it to the engine, which learns from it who is alive, and hands it to the
+search that asked; its lookup ranks the nodes named in it, and the next queries go out in the same
+step. New peers become an event, which the node puts into the channel that the caller reads. There
+is no task per query, and a search that is left is forgotten at once.
 """
 
 from dht.bootstrap import BootstrapHost
@@ -63,8 +66,9 @@ from dht.errors import (
     QueryError,
     QueryRefused,
 )
+from dht.joint import PeerStream
 from dht.keyspace import InfoHash, NodeId
-from dht.node import Node, NodeSettings, NodeStatistics, PeerStream, open_node
+from dht.node import Node, NodeSettings, NodeStatistics, open_node
 from dht.ratelimit import Budget
 from dht.testnet import Testnet, open_testnet
 

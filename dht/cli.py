@@ -33,8 +33,9 @@ from dht.commandline import (
 )
 from dht.contact import PORT_MAX, Endpoint, Family, format_endpoint
 from dht.errors import DhtError, NotBootstrapped
+from dht.joint import PeerStream
 from dht.keyspace import ID_BYTES, InfoHash, NodeId
-from dht.node import Node, NodeStatistics, PeerStream, open_node
+from dht.node import Node, NodeStatistics, open_node
 from dht.testnet import NODES_MAX, open_testnet
 
 TIMEOUT_S: Final = 60.0

@@ -13,7 +13,7 @@ import trio
 
 from dht.engine import Engine
 from dht.errors import NodeClosed
-from dht.inquiry import Ended, Event, Inquiry, JoinEnded, PeersFound, Search
+from dht.inquiry import Ended, Event, Inquiry, JoinEnded
 from dht.logs import get_logger
 from dht.udp import Datagram, DatagramProtocol, UdpSocket
 
@@ -29,7 +29,7 @@ class EngineDriver:
     Attributes:
         engine: The node itself.
         socket: Its socket, shared with other protocols.
-        last_join: The last search by which the engine got to know the network; None before its end.
+        last_join: How the last attempt to get to know the network ended; None before the first has.
         joined: Set when the first such search is over, whether or not it found anybody.
         is_closed: Whether the engine is driven no longer.
     """
@@ -38,7 +38,7 @@ class EngineDriver:
         """Bring an engine and a socket together; nothing happens until `run`."""
         self.engine = engine
         self.socket = socket
-        self.last_join: Search | None = None
+        self.last_join: JoinEnded | None = None
         self.joined = trio.Event()
         self._listeners: dict[Inquiry, Listener] = {}
         self._timer = trio.CancelScope()
@@ -142,12 +142,11 @@ class EngineDriver:
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, JoinEnded):
-            self.last_join = event.search
+            self.last_join = event
             self.joined.set()
             _log.debug("join ended", nodes=len(self.engine.table), family=self.engine.family.name)
             return
-        inquiry: Inquiry = event.search if isinstance(event, PeersFound) else event.inquiry
-        listener = self._listeners.get(inquiry)
+        listener = self._listeners.get(event.inquiry)
         if listener is not None:
             listener(event)
 

@@ -7,51 +7,41 @@ reads a datagram, hands it to the part it concerns, and sends what the parts wan
 waits, reads no clock and opens nothing, so a thousand engines can run in one thread of virtual
 time, and the same seed gives the same bytes.
 
-An *inquiry* (a ping or a search) is pumped: as long as it has a request and the flow budget admits
-its endpoint, the request is sent. An inquiry that the budget held up waits in line, first come
-first served.
-
 Spec: BEP 5; BEP 32 (one family, one table), BEP 43 (read-only), BEP 45 (one id a socket).
 """
 
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from dht.bencode import BValue
 from dht.contact import Contact, Endpoint, Family, Scope, is_allowed
-from dht.errors import ErrorResponse, MalformedBencode, MalformedMessage, QueryRefused, QueryTimeout
-from dht.inquiry import (
-    Announcement,
-    Ended,
-    Event,
-    Inquiry,
-    JoinEnded,
-    Ping,
-    Request,
-    Search,
-    node_search,
-    peer_search,
-)
+from dht.errors import ErrorResponse, MalformedBencode, MalformedMessage, QueryRefused
+from dht.inquirer import INQUIRIES_MAX, Inquirer
+from dht.inquiry import Call, Event, Inquiry, JoinEnded, ping
 from dht.keyspace import InfoHash, NodeId
 from dht.krpc import (
     DATAGRAM_MIN,
+    PING,
     Answer,
     ErrorMessage,
     Query,
     Response,
     decode_message,
-    encode_query,
     read_answer,
 )
+from dht.lookup import Lookup
 from dht.peerstore import PeerStore
 from dht.ratelimit import FlowBudget, SourceLimiter
 from dht.responder import Responder
 from dht.routing import RoutingTable
+from dht.search import Announcement, FindNodes, FindPeers, Purpose, PurposeT, Search
+from dht.services.nodes import Directory, NodeService
+from dht.services.peers import PeerService
 from dht.tokens import Tokens
-from dht.transactions import Transaction, Transactions
+from dht.transactions import Transaction
 from dht.upkeep import FindNearby, Join, PingNode, RefreshBucket, Task, Upkeep
 
 SEEDS: Final = 16
@@ -59,9 +49,6 @@ SEEDS: Final = 16
 
 NODES_TO_START: Final = 4
 """Nodes that let a search start before the first join is over: as many as are asked at once."""
-
-INQUIRIES_MAX: Final = 10_000
-"""Inquiries at once; a batch of links uses some hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,24 +120,30 @@ class Engine:
         self.table = RoutingTable(own_id, family, now=now)
         self.store = store if store is not None else PeerStore()
         self._bound = bound
-        self._rng = rng
         self._read_only = read_only
         self._own_endpoint = own_endpoint
-        self._budget = budget if budget is not None else FlowBudget(float("inf"), now=now)
         self._limiter = limiter if limiter is not None else SourceLimiter()
-        self._transactions: Transactions[Inquiry] = Transactions(rng)
-        self._responder = Responder(own_id, self.table, self.store, Tokens(rng, now=now), rng)
+        self._inquirer = Inquirer(
+            own_id,
+            rng,
+            budget if budget is not None else FlowBudget(float("inf"), now=now),
+            read_only=read_only,
+        )
+        self._directory = Directory(self.table)
+        self._responder = Responder(
+            own_id,
+            NodeService(self._directory),
+            PeerService(self._directory, self.store, Tokens(rng, now=now), rng),
+        )
         self._upkeep = Upkeep(self.table, rng, now=now)
         self._entry_points: list[Endpoint] = []
         self._routers: frozenset[Endpoint] = frozenset()
         self._known: list[Contact] = []
-        self._join: Search | None = None
+        self._join: Search[FindNodes] | None = None
         self._has_joined = False
-        self._held: list[Search] = []
-        self._inquiries: dict[Inquiry, None] = {}
-        self._starved: deque[Inquiry] = deque()
+        self._held: list[Search[Purpose]] = []
         self._outbox: list[tuple[bytes, Endpoint]] = []
-        self._events: list[Event] = []
+        self._join_events: list[JoinEnded] = []
         self._counts: Counter[str] = Counter()
         self._heard_at = now
 
@@ -158,7 +151,7 @@ class Engine:
 
     def lend(self, sibling: RoutingTable) -> None:
         """Give read access to the table of the other family's engine. Spec: BEP 32 "nodes6"."""
-        self._responder.lend(sibling)
+        self._directory.lend(sibling)
 
     def join(
         self,
@@ -185,14 +178,22 @@ class Engine:
         self._known += [it for it in known if self._is_usable(it.endpoint) and it.id != self.own_id]
         if self._join is not None:
             self._join.add_routers(self._entry_points)
-            self._pump(self._join, now)
+            self._inquirer.pump(self._join, now=now)
+            self._notice_join_end(now)
         elif not len(self.table):
             self._upkeep.want_join(now=now)
 
     # Calls
 
-    def ping(self, endpoint: Endpoint, *, now: float) -> Ping:
-        """Start a ping; an `Ended` event tells when it is over.
+    def call(
+        self,
+        endpoint: Endpoint,
+        method: bytes,
+        arguments: dict[bytes, BValue] | None = None,
+        *,
+        now: float,
+    ) -> Call:
+        """Send one query; an `Ended` event tells when its outcome is known.
 
         Raises:
             QueryRefused: The address is not allowed, or too much is going on.
@@ -200,46 +201,44 @@ class Engine:
         if not self._is_usable(endpoint):
             raise QueryRefused("address not allowed")
         self._refuse_if_crowded()
-        ping = Ping(endpoint)
-        self._start(ping, now)
-        return ping
+        call = Call(endpoint, method, arguments)
+        self._inquirer.start(call, now=now)
+        return call
 
-    def find_node(self, target: NodeId, *, now: float) -> Search:
-        """Start a search for the nodes nearest to `target`; an `Ended` event tells when it is over.
+    def ping(self, endpoint: Endpoint, *, now: float) -> Call:
+        """Start a ping; as `call`."""
+        return self.call(endpoint, PING, now=now)
+
+    def search(self, target: bytes, purpose: PurposeT, *, now: float) -> Search[PurposeT]:
+        """Start a search: `Found` events as things are found, `Ended` at the end.
+
+        Args:
+            target: 20 bytes.
+            purpose: What it is for.
+            now: Monotonic seconds.
 
         Raises:
             QueryRefused: Too much is going on.
         """
         self._refuse_if_crowded()
-        search = node_search(target)
+        search = Search(purpose, Lookup(target))
         self._start_search(search, now)
         return search
+
+    def find_node(self, target: NodeId, *, now: float) -> Search[FindNodes]:
+        """Start a search for the nodes nearest to `target`; as `search`."""
+        return self.search(target, FindNodes(), now=now)
 
     def get_peers(
         self, info_hash: InfoHash, *, now: float, announcement: Announcement | None = None
-    ) -> Search:
-        """Start a search for peers: `PeersFound` events as they come, `Ended` at the end.
-
-        Args:
-            info_hash: 20 bytes.
-            now: Monotonic seconds.
-            announcement: What to announce to the closest nodes at the end, if anything.
-
-        Raises:
-            QueryRefused: Too much is going on.
-        """
-        self._refuse_if_crowded()
-        search = peer_search(info_hash, announcement)
-        self._start_search(search, now)
-        return search
+    ) -> Search[FindPeers]:
+        """Start a search for peers, which may announce at its end; as `search`."""
+        return self.search(info_hash, FindPeers(announcement), now=now)
 
     def cancel(self, inquiry: Inquiry) -> None:
         """Forget an inquiry; no further event will name it."""
-        self._inquiries.pop(inquiry, None)
         self._held = [search for search in self._held if search is not inquiry]
-        self._transactions.abandon(inquiry)
-        if inquiry in self._starved:
-            self._starved.remove(inquiry)
+        self._inquirer.cancel(inquiry)
 
     # Input
 
@@ -262,32 +261,30 @@ class Engine:
 
     def handle_deadlines(self, *, now: float) -> None:
         """Do what is due: slow and failed queries, upkeep, inquiries held up by the budget."""
-        for transaction, failed in self._transactions.expire(now=now):
-            if failed:
-                self._fail(transaction, now)
-            else:
-                transaction.owner.slow(transaction.endpoint)
-            self._pump(transaction.owner, now)
+        for transaction in self._inquirer.handle_deadlines(now=now):
+            # Silence speaks against a node only if somebody else was heard meanwhile; else it may
+            # be our own line.
+            if self._heard_at > transaction.sent_at:
+                self.table.failed(transaction.endpoint)
         for task in self._upkeep.due(now=now):
             self._perform(task, now)
-        self._feed_starved(now)
+        self._notice_join_end(now)
 
     # Output
 
     def datagrams_to_send(self) -> list[tuple[bytes, Endpoint]]:
-        """Take the datagrams that are to be sent, in order."""
-        outbox, self._outbox = self._outbox, []
-        return outbox
+        """Take the datagrams that are to be sent: answers to others first, then our queries."""
+        answers, self._outbox = self._outbox, []
+        return answers + self._inquirer.take_datagrams()
 
     def take_events(self) -> list[Event]:
-        """Take what has happened to inquiries, in order."""
-        events, self._events = self._events, []
-        return events
+        """Take what has happened: to inquiries, in order, and then to joins."""
+        joins, self._join_events = self._join_events, []
+        return [*self._inquirer.take_events(), *joins]
 
     def next_deadline(self, *, now: float) -> float:
         """Return when `handle_deadlines` is to be called, in monotonic seconds."""
-        deadline = min(self._transactions.next_deadline(), self._upkeep.next_deadline())
-        return min(deadline, self._budget.ready_at(now=now)) if self._starved else deadline
+        return min(self._inquirer.next_deadline(now=now), self._upkeep.next_deadline())
 
     def statistics(self, *, now: float) -> EngineStatistics:
         """Return a snapshot of sizes and counts."""
@@ -295,10 +292,10 @@ class Engine:
             nodes=len(self.table),
             good_nodes=self.table.good_count(now=now),
             buckets=self.table.depth,
-            in_flight=len(self._transactions),
+            in_flight=self._inquirer.in_flight,
             swarms=len(self.store),
-            counts=dict(sorted(self._counts.items())),
-            slow_after_s=self._transactions.round_trips.slow_s,
+            counts=self._all_counts(),
+            slow_after_s=self._inquirer.slow_after_s,
         )
 
     # Queries of others
@@ -325,68 +322,57 @@ class Engine:
         if source in self._routers or not self.table.queried(sender, now=now):
             return
         if self._upkeep.greets(sender, now=now):
-            self._start(Ping(source), now)
+            self._inquirer.start(ping(source), now=now)
 
     # Answers to our queries
 
     def _receive_answer(
         self, message: Response | ErrorMessage, source: Endpoint, now: float
     ) -> None:
-        transaction = self._transactions.match(source, message.transaction_id, now=now)
+        transaction = self._inquirer.match(source, message.transaction_id, now=now)
         if transaction is None:
             return self._drop("answer to nothing asked")
-        inquiry = transaction.owner
         if isinstance(message, ErrorMessage):
             self._counts["errors received"] += 1
-            inquiry.failed(source, ErrorResponse(message.code, message.text))
+            error = ErrorResponse(message.code, message.text)
+            self._inquirer.refused(transaction, error, now=now)
         else:
             self._counts["answers received"] += 1
             self._take_answer(message, transaction, now)
-        self._pump(inquiry, now)
+        self._notice_join_end(now)
 
     def _take_answer(
         self, response: Response, transaction: Transaction[Inquiry], now: float
     ) -> None:
         sender = Contact(response.sender, transaction.endpoint)
-        rtt_s = now - transaction.sent_at
         if sender.endpoint not in self._routers:
-            self.table.answered(sender, rtt_s=rtt_s, now=now)
+            self.table.answered(sender, rtt_s=now - transaction.sent_at, now=now)
             self._release_held(now)
-        answer = read_answer(response, self.family)
-        transaction.owner.answered(sender, self._believable(answer), rtt_s=rtt_s)
+        answer = self._believable(read_answer(response, self.family))
+        self._inquirer.answered(transaction, sender, answer, now=now)
 
     def _believable(self, answer: Answer) -> Answer:
         """Leave out of an answer whatever must not be sent to."""
-        return Answer(
-            [
-                contact
-                for contact in answer.contacts
-                if contact.id != self.own_id and self._is_usable(contact.endpoint)
-            ],
-            [peer for peer in answer.peers if is_allowed(peer, self._bound)],
-            answer.token,
-        )
-
-    def _fail(self, transaction: Transaction[Inquiry], now: float) -> None:
-        self._counts["queries unanswered"] += 1
-        # Silence speaks against a node only if somebody else was heard meanwhile; else it may be
-        # our own line.
-        if self._heard_at > transaction.sent_at:
-            self.table.failed(transaction.endpoint)
-        transaction.owner.failed(transaction.endpoint, QueryTimeout(now - transaction.sent_at))
+        contacts = [
+            contact
+            for contact in answer.contacts
+            if contact.id != self.own_id and self._is_usable(contact.endpoint)
+        ]
+        peers = [peer for peer in answer.peers if is_allowed(peer, self._bound)]
+        return answer._replace(contacts=contacts, peers=peers)
 
     # Inquiries
 
     def _refuse_if_crowded(self) -> None:
         """Bound what our user starts; what upkeep starts is bounded there and not refused."""
-        if len(self._inquiries) + len(self._held) >= INQUIRIES_MAX:
+        if len(self._inquirer) + len(self._held) >= INQUIRIES_MAX:
             raise QueryRefused("too many inquiries at once")
 
-    def _start_search(self, search: Search, now: float) -> None:
+    def _start_search(self, search: Search[Purpose], now: float) -> None:
         """Start a search, or hold it back while the first join has yet to bring somebody to ask."""
         if self._knows_enough:
             search.lookup.add(self._seeds(search.target, now))
-            self._start(search, now)
+            self._inquirer.start(search, now=now)
         else:
             self._held.append(search)
 
@@ -400,54 +386,6 @@ class Engine:
     def _knows_enough(self) -> bool:
         return self._has_joined or len(self.table) >= NODES_TO_START
 
-    def _start(self, inquiry: Inquiry, now: float) -> None:
-        self._inquiries[inquiry] = None
-        self._pump(inquiry, now)
-
-    def _pump(self, inquiry: Inquiry, now: float) -> None:
-        """Send what an inquiry wants sent, as far as limits allow, and notice its end."""
-        if inquiry not in self._inquiries:
-            return
-        while (request := inquiry.next_request()) is not None:
-            if not self._budget.admits(request.endpoint, now=now):
-                if inquiry not in self._starved:
-                    self._starved.append(inquiry)
-                break
-            self._send(request, inquiry, now)
-        self._events += inquiry.take_found()
-        if inquiry.is_done:
-            self._end(inquiry, now)
-
-    def _send(self, request: Request, inquiry: Inquiry, now: float) -> None:
-        inquiry.sent(request)
-        try:
-            transaction = self._transactions.begin(request.endpoint, inquiry, now=now)
-        except QueryRefused as refusal:
-            inquiry.failed(request.endpoint, refusal)
-            return
-        arguments: dict[bytes, BValue] = {b"id": self.own_id, **request.arguments}
-        datagram = encode_query(
-            transaction.id, request.method, arguments, read_only=self._read_only
-        )
-        self._counts["queries sent"] += 1
-        self._outbox.append((datagram, request.endpoint))
-
-    def _end(self, inquiry: Inquiry, now: float) -> None:
-        del self._inquiries[inquiry]
-        if inquiry is self._join:
-            self._events.append(JoinEnded(self._join))
-            self._join, self._has_joined = None, True
-            self._upkeep.join_ended(now=now)
-            self._release_held(now)
-        else:
-            self._events.append(Ended(inquiry))
-
-    def _feed_starved(self, now: float) -> None:
-        for _ in range(len(self._starved)):
-            if self._budget.ready_at(now=now) > now:
-                return
-            self._pump(self._starved.popleft(), now)
-
     # Upkeep
 
     def _perform(self, task: Task, now: float) -> None:
@@ -455,17 +393,27 @@ class Engine:
             case Join():
                 self._start_join(now)
             case FindNearby():
-                self._start_search(node_search(self.own_id), now)
+                self._start_search(_node_search(self.own_id), now)
             case RefreshBucket(target):
-                self._start_search(node_search(target), now)
+                self._start_search(_node_search(target), now)
             case PingNode(endpoint):
-                self._start(Ping(endpoint), now)
+                self._inquirer.start(ping(endpoint), now=now)
 
     def _start_join(self, now: float) -> None:
         """Search for ourselves: ask whoever is known, bootstrap hosts if that does not suffice."""
         seeds, self._known = self._seeds(self.own_id, now) + self._known, []
-        self._join = node_search(self.own_id, seeds, self._entry_points)
-        self._start(self._join, now)
+        lookup = Lookup(self.own_id, seeds)
+        self._join = Search(FindNodes(), lookup, routers=self._entry_points)
+        self._inquirer.start(self._join, now=now)
+
+    def _notice_join_end(self, now: float) -> None:
+        if self._join is None or not self._join.is_done:
+            return
+        join, self._join, self._has_joined = self._join, None, True
+        event = JoinEnded(tuple(join.answers_from_routers), tuple(join.silent_routers))
+        self._join_events.append(event)
+        self._upkeep.join_ended(now=now)
+        self._release_held(now)
 
     def _seeds(self, target: bytes, now: float) -> list[Contact]:
         return self.table.closest(target, SEEDS, now=now)
@@ -478,5 +426,15 @@ class Engine:
             and is_allowed(endpoint, self._bound)
         )
 
+    def _all_counts(self) -> dict[str, int]:
+        counts = Counter(self._counts)
+        counts["queries sent"] = self._inquirer.sent_count
+        counts["queries unanswered"] = self._inquirer.unanswered_count
+        return {name: count for name, count in sorted(counts.items()) if count}
+
     def _drop(self, reason: str) -> None:
         self._counts[f"dropped: {reason}"] += 1
+
+
+def _node_search(target: bytes) -> Search[FindNodes]:
+    return Search(FindNodes(), Lookup(target))

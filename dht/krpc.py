@@ -61,12 +61,14 @@ class Query(NamedTuple):
         method: The value of `q`.
         arguments: The value of `a`; empty when it is missing or no dictionary.
         read_only: Whether the sender asks not to be entered in routing tables. Spec: BEP 43.
+        raw: The datagram as received, for values that are signed or hashed. Spec: BEP 44.
     """
 
     transaction_id: bytes
     method: bytes
     arguments: dict[bytes, BValue]
     read_only: bool
+    raw: bytes = b""
 
 
 class Response(NamedTuple):
@@ -78,6 +80,7 @@ class Response(NamedTuple):
         values: The value of `r`.
         external: Our own endpoint as the sender sees it, where it says so. Spec: BEP 42 "ip".
         version: The sender's `v`, cut to `VERSION_MAX` bytes; may be empty.
+        raw: The datagram as received, for values that are signed or hashed. Spec: BEP 44.
     """
 
     transaction_id: bytes
@@ -85,6 +88,7 @@ class Response(NamedTuple):
     values: dict[bytes, BValue]
     external: Endpoint | None
     version: bytes
+    raw: bytes
 
 
 class ErrorMessage(NamedTuple):
@@ -142,9 +146,9 @@ def decode_message(datagram: bytes) -> Message:
         raise MalformedMessage("transaction id")
     kind = fields.get(b"y")
     if kind == b"q":
-        return _read_query(transaction_id, fields)
+        return _read_query(transaction_id, fields, datagram)
     if kind == b"r":
-        return _read_response(transaction_id, fields)
+        return _read_response(transaction_id, fields, datagram)
     if kind == b"e":
         return _read_error(transaction_id, fields)
     raise MalformedMessage("kind of message")
@@ -160,7 +164,7 @@ def _decode_fields(datagram: bytes) -> dict[bytes, BValue]:
     return fields
 
 
-def _read_query(transaction_id: bytes, fields: dict[bytes, BValue]) -> Query:
+def _read_query(transaction_id: bytes, fields: dict[bytes, BValue], raw: bytes) -> Query:
     method = fields.get(b"q")
     if not isinstance(method, bytes):
         raise MalformedMessage("method")
@@ -171,10 +175,11 @@ def _read_query(transaction_id: bytes, fields: dict[bytes, BValue]) -> Query:
         method,
         arguments if isinstance(arguments, dict) else {},
         isinstance(read_only, int) and read_only != 0,
+        raw,
     )
 
 
-def _read_response(transaction_id: bytes, fields: dict[bytes, BValue]) -> Response:
+def _read_response(transaction_id: bytes, fields: dict[bytes, BValue], raw: bytes) -> Response:
     values = fields.get(b"r")
     sender = values.get(b"id") if isinstance(values, dict) else None
     if not isinstance(values, dict) or not isinstance(sender, bytes) or len(sender) != ID_BYTES:
@@ -187,6 +192,7 @@ def _read_response(transaction_id: bytes, fields: dict[bytes, BValue]) -> Respon
         values,
         Endpoint(external) if isinstance(external, bytes) and len(external) in (6, 18) else None,
         version[:VERSION_MAX] if isinstance(version, bytes) else b"",
+        raw,
     )
 
 
@@ -310,11 +316,13 @@ class Answer(NamedTuple):
         contacts: Nodes of our own family that the responder knows; at most `CONTACTS_MAX`.
         peers: Peers from `values`; at most `PEERS_MAX`.
         token: For an announce to the responder; None when it gave none.
+        response: The whole, for what only some methods look at.
     """
 
     contacts: list[Contact]
     peers: list[Endpoint]
     token: bytes | None
+    response: Response
 
 
 def read_answer(response: Response, family: Family) -> Answer:
@@ -328,6 +336,7 @@ def read_answer(response: Response, family: Family) -> Answer:
         _read_contacts(values.get(NODES_KEYS[family]), family),
         _read_peers(values.get(b"values"), family),
         token if isinstance(token, bytes) and len(token) <= TOKEN_MAX else None,
+        response,
     )
 
 

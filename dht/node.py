@@ -12,13 +12,12 @@ asked before the node knows anybody starts as soon as it does.
 Spec: BEP 5; BEP 32 (two DHTs), BEP 45 (one id a socket).
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from random import SystemRandom
-from typing import Final, NamedTuple
+from typing import Final
 
 import trio
 
@@ -33,24 +32,18 @@ from dht.bootstrap import (
     resolve_hosts,
 )
 from dht.contact import Contact, Endpoint, Family
-from dht.driver import EngineDriver, Listener
+from dht.driver import EngineDriver
 from dht.engine import Engine, EngineStatistics
 from dht.errors import CannotListen, NodeClosed, NotBootstrapped, QueryRefused
-from dht.inquiry import (
-    PEERS_PER_SEARCH_MAX,
-    Announcement,
-    Ended,
-    Event,
-    PeersFound,
-    Ping,
-    Search,
-)
+from dht.inquiry import Call
+from dht.joint import PeerStream, search_all, stream_peers
 from dht.keyspace import InfoHash, NodeId, distance, random_id
 from dht.logs import get_logger
 from dht.memory import keep_saved, load_state, save_state
 from dht.peerstore import PeerStore
 from dht.ratelimit import Budget, FlowBudget, SourceLimiter
 from dht.routing import K
+from dht.search import Announcement, FindNodes, FindPeers
 from dht.state import SavedNode, State
 from dht.udp import UdpSocket
 
@@ -107,87 +100,6 @@ class NodeStatistics:
     flows_opened: int
 
 
-class SearchProgress(NamedTuple):
-    """How far a search has come, both families together.
-
-    Attributes:
-        asked: Queries sent.
-        answered: Nodes that answered.
-        failed: Nodes that refused or never answered.
-        peers: Distinct peers found.
-    """
-
-    asked: int
-    answered: int
-    failed: int
-    peers: int
-
-
-class _Searches:
-    """The searches of one call, one a family."""
-
-    def __init__(self) -> None:
-        self.running: list[tuple[EngineDriver, Search]] = []
-
-    def progress(self) -> SearchProgress:
-        lookups = [search.lookup for _, search in self.running]
-        return SearchProgress(
-            sum(it.asked_count for it in lookups),
-            sum(it.answered_count for it in lookups),
-            sum(it.failed_count for it in lookups),
-            sum(len(search.peers) for _, search in self.running),
-        )
-
-    def check(self) -> None:
-        """Raise if the searches ended for want of a node to ask, or of a node to ask it."""
-        asked = self.progress().asked
-        # A search that had not begun looks as if it were over.
-        was_cut_off = not asked and any(driver.is_closed for driver, _ in self.running)
-        if was_cut_off or not all(search.is_done for _, search in self.running):
-            raise NodeClosed("the node was closed")
-        if not asked:
-            raise NotBootstrapped("no node is known to ask")
-
-
-_Start = Callable[[Engine, float], Search]
-
-
-class PeerStream:
-    """The peers of an info-hash, as they are found; ends when the search is over.
-
-    Attributes:
-        info_hash: What is searched for.
-    """
-
-    def __init__(
-        self,
-        info_hash: InfoHash,
-        searches: _Searches,
-        receive: trio.MemoryReceiveChannel[PeersFound],
-    ) -> None:
-        """Made by `Node.find_peers`."""
-        self.info_hash = info_hash
-        self._searches = searches
-        self._receive = receive
-
-    @property
-    def progress(self) -> SearchProgress:
-        """How far the search has come."""
-        return self._searches.progress()
-
-    async def __aiter__(self) -> AsyncIterator[Endpoint]:
-        """Iterate over distinct peers in the order in which they come in.
-
-        Raises:
-            NotBootstrapped: Nobody could be asked, because the node knows nobody.
-            NodeClosed: The node was closed meanwhile.
-        """
-        async for found in self._receive:
-            for peer in found.peers:
-                yield peer
-        self._searches.check()
-
-
 class Node:
     """A running DHT node; made by `open_node`."""
 
@@ -231,7 +143,7 @@ class Node:
         if not any(len(it.engine.table) for it in self._drivers):
             raise NotBootstrapped("no node answered")
 
-    async def ping(self, endpoint: Endpoint) -> Ping:
+    async def ping(self, endpoint: Endpoint) -> Call:
         """Ping a node.
 
         Returns:
@@ -254,8 +166,8 @@ class Node:
             NotBootstrapped: Nobody could be asked.
             NodeClosed: The node was closed meanwhile.
         """
-        searches = await self._search_all(lambda engine, now: engine.find_node(target, now=now))
-        found = [contact for search in searches for contact in search.lookup.closest()[:K]]
+        joint = await search_all(self._drivers, target, FindNodes)
+        found = [contact for search in joint.searches for contact in search.lookup.closest()[:K]]
         return sorted(found, key=lambda it: distance(it.id, target))
 
     @contextmanager
@@ -266,20 +178,8 @@ class Node:
             QueryRefused: Too much is going on.
             NodeClosed: The node is closed.
         """
-        room = PEERS_PER_SEARCH_MAX * len(self._drivers)
-        send, receive = trio.open_memory_channel[PeersFound](room)
-        open_ends = [send.clone() for _ in self._drivers]
-
-        def listen(event: Event) -> None:
-            if isinstance(event, PeersFound):
-                send.send_nowait(event)
-            else:
-                open_ends.pop().close()
-                if not open_ends:
-                    send.close()
-
-        with receive, self._searching(partial(_get_peers, info_hash, None), listen) as searches:
-            yield PeerStream(info_hash, searches, receive)
+        with stream_peers(self._drivers, info_hash) as peers:
+            yield peers
 
     async def announce(
         self, info_hash: InfoHash, port: int, *, seed: bool = False, implied_port: bool = False
@@ -301,8 +201,8 @@ class Node:
             NodeClosed: The node was closed meanwhile.
         """
         announcement = Announcement(port, implied_port=implied_port, seed=seed)
-        searches = await self._search_all(partial(_get_peers, info_hash, announcement))
-        return [holder for search in searches for holder in search.announced_to]
+        joint = await search_all(self._drivers, info_hash, lambda: FindPeers(announcement))
+        return [holder for purpose in joint.purposes for holder in purpose.announced_to]
 
     async def keep_announced(self, info_hash: InfoHash, port: int, *, seed: bool = False) -> None:
         """Announce now and every 15 to 25 minutes, until cancelled.
@@ -361,51 +261,16 @@ class Node:
         if self._resolved_hosts is None:
             return tuple(BootstrapOutcome(it, (), HostFate.NOT_ASKED) for it in self._hosts)
         joins = [it.last_join for it in self._drivers if it.last_join is not None]
-        answered = [it for join in joins for it in join.answers_from_routers]
-        silent = [it for join in joins for it in join.silent_routers]
+        answered = [it for join in joins for it in join.answered]
+        silent = [it for join in joins for it in join.silent]
         bound = {it.engine.family: it.socket.scope for it in self._drivers}
         return tuple(judge(it, answered, silent, bound) for it in self._resolved_hosts)
-
-    @contextmanager
-    def _searching(self, start: _Start, listen: Listener) -> Iterator[_Searches]:
-        """Run one search a family; leaving the block ends them."""
-        searches = _Searches()
-        try:
-            for driver in self._drivers:
-                search = driver.call(partial(start, driver.engine), listen)
-                searches.running.append((driver, search))
-            yield searches
-        finally:
-            for driver, search in searches.running:
-                driver.forget(search)
-
-    async def _search_all(self, start: _Start) -> list[Search]:
-        """Run one search a family to its end."""
-        waiting = len(self._drivers)
-        all_ended = trio.Event()
-
-        def listen(event: Event) -> None:
-            nonlocal waiting
-            waiting -= isinstance(event, Ended)
-            if not waiting:
-                all_ended.set()
-
-        with self._searching(start, listen) as searches:
-            await all_ended.wait()
-        searches.check()
-        return [search for _, search in searches.running]
 
     def _driver_for(self, endpoint: Endpoint) -> EngineDriver:
         for driver in self._drivers:
             if driver.engine.family.endpoint_bytes == len(endpoint):
                 return driver
         raise QueryRefused("no socket of this address family")
-
-
-def _get_peers(
-    info_hash: InfoHash, announcement: Announcement | None, engine: Engine, now: float
-) -> Search:
-    return engine.get_peers(info_hash, now=now, announcement=announcement)
 
 
 @asynccontextmanager

@@ -64,7 +64,7 @@ def _read_binds(_type: type, tokens: Sequence[Token]) -> tuple[BindAddress, ...]
     binds = tuple(parse_bind(token.value) for token in tokens)
     families = [family_of(endpoint(*it)) for it in binds]
     if len(families) > len(set(families)):
-        raise ValueError("at most one address a family")
+        raise ValueError("--bind: at most one address a family")
     return binds
 
 

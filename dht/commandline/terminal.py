@@ -74,7 +74,7 @@ class Terminal:
         Args:
             describe: Returns one line; called again and again.
         """
-        show = self._show_live if STDERR.is_terminal else self._show_sparsely
+        show = self._show_live if STDERR.is_interactive else self._show_sparsely
         async with open_background() as background:
             background.start_soon(show, describe)
             yield

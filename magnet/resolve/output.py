@@ -14,9 +14,14 @@ from magnet.metainfo.info import Info
 from magnet.metainfo.paths import safe_element
 
 SUFFIX: Final = ".torrent"
-_NAME_CHARACTERS_MAX: Final = 80
-"""Characters of the torrent's name that go into the file name: in UTF-8 and with the hash it fits
-into 255 bytes."""
+
+_NAME_BYTES_MAX: Final = 200
+"""Bytes of the torrent's name that go into the file name: with the hash, the suffix, and what marks
+an unfinished file, that fits into 255, which is what common file systems allow."""
+
+_one_at_a_time: Final = trio.Lock()
+"""Held from the choice of a name until there is a file of that name, or else two torrents that are
+written at once might choose the same."""
 
 
 async def write_torrent(folder: Path, info: Info, torrent: bytes) -> Path:
@@ -33,11 +38,12 @@ async def write_torrent(folder: Path, info: Info, torrent: bytes) -> Path:
     Raises:
         DiskError: The folder cannot be made or the file not written.
     """
-    name = safe_element(info.name.encode())[:_NAME_CHARACTERS_MAX]
+    name = safe_element(info.name.encode()).encode()[:_NAME_BYTES_MAX].decode(errors="ignore")
     path = folder / f"{name}{SUFFIX}"
-    if not await _is_free_for(path, torrent):
-        path = folder / f"{name}.{_hash_of(info)}{SUFFIX}"
-    await write_whole(path, torrent)
+    async with _one_at_a_time:
+        if not await _is_free_for(path, torrent):
+            path = folder / f"{name}.{_hash_of(info)}{SUFFIX}"
+        await write_whole(path, torrent)
     return path
 
 

@@ -78,6 +78,7 @@ class Report:
         trying: Attempts that are under way.
         pieces: Metadata pieces that the best attempt has.
         pieces_needed: Metadata pieces that it needs; 0 while no peer has told the size.
+        peers_found: Distinct peers found, whether or not they were tried.
         first_peer_s: Seconds until the first peer was found.
         elapsed_s: Seconds in all, once it is over.
     """

@@ -21,11 +21,14 @@ from scripts.fuzzers.mutation import Mutator
 def subjects(rng: random.Random) -> list[Subject]:
     """Return what is fuzzed here."""
     corpus = vector_bytes("bencode", "input") + vector_bytes("krpc_messages", "packet")
-    inputs = Mutator(corpus, rng).next_input
+    checks = {
+        "bencode decode": decode_whole,
+        "bencode decode_prefix": decode_start,
+        "bencode raw_value": find_values,
+    }
     return [
-        Subject("bencode decode", inputs, decode_whole, (MalformedBencode,)),
-        Subject("bencode decode_prefix", inputs, decode_start, (MalformedBencode,)),
-        Subject("bencode raw_value", inputs, find_values, (MalformedBencode,)),
+        Subject(name, Mutator(corpus, rng).next_input, check, (MalformedBencode,))
+        for name, check in checks.items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""Sound messages to start from: the test vectors, which are the specifications' and other clients'."""
+"""Messages to start from: the test vectors, which are the specifications' and other clients'."""
 
 import json
 from collections.abc import Iterator

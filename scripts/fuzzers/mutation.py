@@ -1,4 +1,4 @@
-"""Damage done to real messages: by noise, by cutting and joining, and by somebody who knows the format.
+"""Damage done to real messages: by noise, by cutting and joining, and by knowing the format.
 
 Random bytes get no further than the first check of a decoder. Real messages with one thing wrong
 get deep: a length that lies, a number out of range, a value where another belongs, a thousand lists
@@ -34,9 +34,13 @@ class Mutator:
     """Makes damaged messages out of sound ones."""
 
     def __init__(self, corpus: Sequence[bytes], rng: random.Random) -> None:
-        """Take the sound messages, one at least."""
+        """Take the sound messages, one at least.
+
+        Its own generator, seeded from `rng`, makes its inputs the same whatever else `rng` is used
+        for.
+        """
         self._corpus = corpus
-        self._rng = rng
+        self._rng = random.Random(rng.getrandbits(64))
         self._changes: tuple[Callable[[bytes], bytes], ...] = (
             *(self._flip_bit, self._put_grammar, self._put_noise, self._cut_out, self._cut_off),
             *(self._repeat, self._splice, self._swap_token, self._change_number, self._bury),
@@ -98,7 +102,7 @@ class Mutator:
         return data[:start] + self._rng.choice((near, *_NUMBERS)) + data[end:]
 
     def _swap_token(self, data: bytes) -> bytes:
-        """Put a token of another message in place of one: a number for a string, a key for a key."""
+        """Put a token of another message in place of one: a number for a string, say."""
         ours, other = _tokens(data), self._rng.choice(self._corpus)
         theirs = _tokens(other)
         if not ours or not theirs:

@@ -10,10 +10,10 @@ from statistics import mean
 from typing import Final, NamedTuple
 
 from dht.contact import Endpoint
-from dht.inquiry import Search
 from dht.keyspace import random_id
 from dht.krpc import FIND_NODE, Query, decode_message
 from dht.routing import K
+from dht.search import FindNodes, Search
 from scripts.options import exit_after, read_options
 from scripts.simulations.network import Datagram, VirtualNetwork, Weather
 
@@ -56,7 +56,7 @@ class QueryLog:
             assert isinstance(target, bytes)
             self._sent[target, datagram.to] += 1
 
-    def queries_of(self, search: Search) -> list[int]:
+    def queries_of(self, search: Search[FindNodes]) -> list[int]:
         """Return how many queries each endpoint got from a search, whose target is its own."""
         return [number for (target, _), number in self._sent.items() if target == search.target]
 

@@ -9,9 +9,9 @@ from statistics import mean
 from typing import Final, NamedTuple
 
 from dht.contact import Endpoint
-from dht.inquiry import Announcement, Search
 from dht.keyspace import InfoHash, random_id
 from dht.routing import K
+from dht.search import Announcement, FindNodes, Search
 from scripts.options import exit_after, read_options
 from scripts.simulations.network import VirtualNetwork
 
@@ -80,7 +80,7 @@ def renew(network: VirtualNetwork, number: int) -> None:
     network.add_nodes(number, over_s=JOINING_S)
 
 
-def search_everywhere(network: VirtualNetwork) -> list[Search]:
+def search_everywhere(network: VirtualNetwork) -> list[Search[FindNodes]]:
     """Search for `LOOKUPS` random targets, each from a random node."""
     searches = [
         network.find_node(network.some_node(), random_id(network.rng)) for _ in range(LOOKUPS)
@@ -104,7 +104,7 @@ def announces_found(network: VirtualNetwork) -> float:
         for reader in readers
     ]
     network.run_until_ended(limit_s=SEARCH_LIMIT_S)
-    return mean(peer in search.peers for peer, search in attempts)
+    return mean(peer in search.purpose.peers for peer, search in attempts)
 
 
 def main(arguments: list[str]) -> None:

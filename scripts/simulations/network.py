@@ -20,10 +20,11 @@ from typing import Final, NamedTuple
 
 from dht.contact import Contact, Endpoint, Family, Scope, is_allowed, network_of
 from dht.engine import Engine
-from dht.inquiry import Announcement, Ended, Inquiry, Search
+from dht.inquiry import Ended, Inquiry
 from dht.keyspace import ID_BITS, ID_BYTES, InfoHash, NodeId, distance, secure_id
 from dht.ratelimit import FlowBudget
 from dht.routing import K
+from dht.search import Announcement, FindNodes, FindPeers, Purpose, PurposeT, Search
 
 PORT: Final = 6881
 """Every node's port; addresses are plentiful."""
@@ -82,7 +83,7 @@ class VirtualNetwork:
         self._serial = count()
         self._wakes_at: dict[Endpoint, float] = {}
         self._networks_used: set[bytes] = set()
-        self._seekers: dict[Search, Endpoint] = {}
+        self._seekers: dict[Search[Purpose], Endpoint] = {}
         self._awaited: dict[Inquiry, None] = {}
         self._hash = sha256()
 
@@ -94,14 +95,11 @@ class VirtualNetwork:
         for router in self.routers:
             self._join(router, [other for other in self.routers if other != router])
 
-    def add_nodes(self, number: int, *, over_s: float) -> list[Endpoint]:
+    def add_nodes(self, number: int, *, over_s: float) -> None:
         """Let nodes join through the routers, one after the other, while `over_s` seconds pass."""
-        added = []
         for _ in range(number):
-            added.append(self._create_node())
-            self._join(added[-1], self.routers, routers=self.routers)
+            self._join(self._create_node(), self.routers, routers=self.routers)
             self.run(over_s / number)
-        return added
 
     def add_acquainted_nodes(self, number: int) -> None:
         """Start nodes that have known one another for long: every bucket is as full as can be."""
@@ -128,7 +126,7 @@ class VirtualNetwork:
         """Choose a living node at random, routers excepted."""
         return self.some_nodes(1)[0]
 
-    def recall_of(self, search: Search) -> float:
+    def recall_of(self, search: Search[Purpose]) -> float:
         """Return which share of the K living nodes nearest to its target a search has found.
 
         The seeker itself is not among them, nor are routers, whom nobody names to others.
@@ -141,13 +139,13 @@ class VirtualNetwork:
 
     # Searches
 
-    def find_node(self, at: Endpoint, target: NodeId) -> Search:
+    def find_node(self, at: Endpoint, target: NodeId) -> Search[FindNodes]:
         """Start a search at a node."""
         return self._started(at, self.engines[at].find_node(target, now=self.now))
 
     def get_peers(
         self, at: Endpoint, info_hash: InfoHash, announcement: Announcement | None = None
-    ) -> Search:
+    ) -> Search[FindPeers]:
         """Start a search for peers at a node, which may announce at its end."""
         engine = self.engines[at]
         search = engine.get_peers(info_hash, now=self.now, announcement=announcement)
@@ -203,7 +201,7 @@ class VirtualNetwork:
         self.engines[at].join(entry_points, routers=routers, now=self.now)
         self._attend(at)
 
-    def _started(self, at: Endpoint, search: Search) -> Search:
+    def _started(self, at: Endpoint, search: Search[PurposeT]) -> Search[PurposeT]:
         self._seekers[search] = at
         self._awaited[search] = None
         self._attend(at)

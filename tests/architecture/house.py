@@ -15,6 +15,7 @@ SHELLS: Final = frozenset(
         "dht.bootstrap",
         "dht.memory",
         "dht.driver",
+        "dht.joint",
         "dht.node",
         "dht.testnet",
         "dht.commandline",

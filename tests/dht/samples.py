@@ -1,11 +1,13 @@
 """Ids, places and recorded bytes that the tests of `dht` share."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from dht.contact import Contact, Endpoint, endpoint
 from dht.keyspace import ID_BITS, ID_BYTES, NodeId
+from dht.krpc import Answer, Response
 
 QUERIER = NodeId(b"abcdefghij0123456789")
 RESPONDER = NodeId(b"mnopqrstuvwxyz123456")
@@ -58,3 +60,11 @@ def about(vector: dict[str, Any]) -> str:
 def as_bytes(text: str) -> bytes:
     """Return the bytes that a vector writes as text."""
     return text.encode("latin-1")
+
+
+def answer(
+    contacts: Iterable[Contact] = (), peers: Iterable[Endpoint] = (), token: bytes | None = None
+) -> Answer:
+    """Return what a node answers that names these contacts and peers."""
+    response = Response(b"aa", ZERO_ID, {}, external=None, version=b"", raw=b"")
+    return Answer(list(contacts), list(peers), token, response)

@@ -2,7 +2,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dht.bencode import (
@@ -237,7 +237,8 @@ def test_a_value_survives_being_written(value: BValue) -> None:
     assert is_canonical(data)
 
 
-@given(st.dictionaries(STRINGS, VALUES, max_size=5), st.binary(max_size=5))
+@settings(max_examples=50)
+@given(st.dictionaries(STRINGS, VALUES, max_size=3), st.binary(max_size=5))
 def test_the_raw_value_of_a_key_is_the_bytes_received(
     fields: dict[bytes, BValue], rest: bytes
 ) -> None:

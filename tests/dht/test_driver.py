@@ -12,7 +12,7 @@ from dht.contact import Endpoint, Family, Scope, endpoint
 from dht.driver import EngineDriver
 from dht.engine import Engine
 from dht.errors import NodeClosed, QueryRefused
-from dht.inquiry import Event, Ping
+from dht.inquiry import Call, Event
 from dht.keyspace import random_id
 from dht.udp import UdpSocket
 
@@ -36,7 +36,7 @@ async def running(*drivers: EngineDriver) -> AsyncIterator[None]:
         driver.socket.close()
 
 
-async def ping(driver: EngineDriver, at: Endpoint) -> Ping:
+async def ping(driver: EngineDriver, at: Endpoint) -> Call:
     return await driver.finish(lambda now: driver.engine.ping(at, now=now))
 
 

@@ -9,12 +9,13 @@ from dht.bencode import BValue, encode
 from dht.contact import Contact, Endpoint, Family, Scope, endpoint, parse_endpoint
 from dht.engine import Engine
 from dht.errors import ErrorResponse, QueryRefused, QueryTimeout
-from dht.inquiry import Announcement, Ended, JoinEnded, PeersFound
+from dht.inquiry import Ended, Found, JoinEnded
 from dht.keyspace import InfoHash, NodeId, distance
 from dht.krpc import ANNOUNCE_PEER, FIND_NODE, GET_PEERS, PING, encode_query
 from dht.peerstore import PeerStore
 from dht.ratelimit import QUERIES_BURST, FlowBudget, SourceLimiter
 from dht.routing import GOOD_FOR_S, K
+from dht.search import Announcement
 from dht.transactions import FAIL_MAX_S
 from tests.dht.samples import (
     PLACE,
@@ -307,7 +308,7 @@ def test_nobody_is_asked_where_nobody_can_be() -> None:
     search = engine.get_peers(HASH, now=0.0)
     wire.run_for(30.0)
     assert {it.to for it in wire.sent_by(public(2))} == {public(1), honest.endpoint}
-    assert list(search.peers) == [public(8)]
+    assert list(search.purpose.peers) == [public(8)]
 
 
 def test_nobody_of_the_other_family_is_asked() -> None:
@@ -547,15 +548,15 @@ def test_an_announced_peer_is_found_by_others() -> None:
     wire.carried.clear()
     seeder = network[3].get_peers(HASH, now=wire.now, announcement=Announcement(port=7))
     wire.run_for(10.0)
-    assert len(seeder.announced_to) == K
+    assert len(seeder.purpose.announced_to) == K
     here = wire.endpoint_of(network[3])
     writes = wire.sent_by(here, ANNOUNCE_PEER)
     assert {it.to for it in writes} == {it.endpoint for it in seeder.lookup.closest()[:K]}
     assert len({it.fields[b"a"][b"token"] for it in writes}) == K
     search = network[11].get_peers(HASH, now=wire.now)
     wire.run_for(10.0)
-    assert list(search.peers) == [Endpoint(here[:4] + b"\0\7")]
-    found = [it for it in wire.events if isinstance(it, PeersFound) and it.search is search]
+    assert list(search.purpose.peers) == [Endpoint(here[:4] + b"\0\7")]
+    found = [it for it in wire.events if isinstance(it, Found) and it.inquiry is search]
     assert len(found) == 1
     assert wire.events.index(found[0]) < wire.events.index(Ended(search))
 
@@ -569,8 +570,8 @@ def test_an_announced_peer_is_forgotten_after_half_an_hour() -> None:
     wire.run_for(2 * MINUTE)
     late = network[5].get_peers(HASH, now=wire.now)
     wire.run_for(10.0)
-    assert list(early.peers) == [wire.endpoint_of(network[3])]
-    assert list(late.peers) == []
+    assert list(early.purpose.peers) == [wire.endpoint_of(network[3])]
+    assert list(late.purpose.peers) == []
 
 
 @pytest.mark.parametrize("started", [True, False])

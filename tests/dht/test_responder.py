@@ -17,8 +17,10 @@ from dht.krpc import (
     encode_query,
 )
 from dht.peerstore import PeerStore
-from dht.responder import VALUES_MAX, Responder
+from dht.responder import Responder
 from dht.routing import K, RoutingTable
+from dht.services.nodes import Directory, NodeService
+from dht.services.peers import VALUES_MAX, PeerService
 from dht.tokens import TOKEN_BYTES, Tokens
 from tests.dht.samples import (
     PLACE,
@@ -42,6 +44,7 @@ class Node(NamedTuple):
     """A responder and what it answers from."""
 
     responder: Responder
+    directory: Directory
     table: RoutingTable
     store: PeerStore
 
@@ -50,8 +53,14 @@ def fresh_node(family: Family = Family.IPV4, store: PeerStore | None = None) -> 
     rng = random.Random(1)
     table = RoutingTable(RESPONDER, family, now=0.0)
     store = store if store is not None else PeerStore()
+    directory = Directory(table)
     return Node(
-        Responder(RESPONDER, table, store, Tokens(rng, now=0.0), rng),
+        Responder(
+            RESPONDER,
+            NodeService(directory),
+            PeerService(directory, store, Tokens(rng, now=0.0), rng),
+        ),
+        directory,
         table,
         store,
     )
@@ -156,7 +165,7 @@ def test_a_token_is_good_after_9_minutes_and_too_old_after_16(phase: float) -> N
 @pytest.mark.parametrize("vector", recorded("krpc_messages", "answered"), ids=about)
 def test_a_query_of_a_real_client_is_answered(vector: dict[str, Any]) -> None:
     node = fresh_node()
-    node.responder.lend(RoutingTable(RESPONDER, Family.IPV6, now=0.0))
+    node.directory.lend(RoutingTable(RESPONDER, Family.IPV6, now=0.0))
     packet = as_bytes(vector["packet"])
     message = ask(node, packet)
     sent = decode_message(packet)
@@ -195,7 +204,7 @@ def test_nodes_of_the_other_family_come_from_the_sibling_if_there_is_one() -> No
     assert set(ask(node, packet, PLACE6)[b"r"]) == {b"id", b"nodes6"}
     sibling = RoutingTable(RESPONDER, Family.IPV4, now=0.0)
     fill(sibling, 3)
-    node.responder.lend(sibling)
+    node.directory.lend(sibling)
     values = ask(node, packet, PLACE6)[b"r"]
     assert len(decode_contacts(values[b"nodes"], Family.IPV4)) == 3
     assert values[b"nodes6"] == b""
@@ -206,7 +215,7 @@ def test_only_the_other_family_may_be_wanted() -> None:
     arguments: dict[bytes, BValue] = {b"id": QUERIER, b"target": HASH, b"want": [b"n6"]}
     packet = encode_query(b"aa", FIND_NODE, arguments)
     assert set(ask(node, packet)[b"r"]) == {b"id"}
-    node.responder.lend(RoutingTable(RESPONDER, Family.IPV6, now=0.0))
+    node.directory.lend(RoutingTable(RESPONDER, Family.IPV6, now=0.0))
     assert set(ask(node, packet)[b"r"]) == {b"id", b"nodes6"}
 
 
@@ -273,7 +282,7 @@ def test_the_largest_answer_fits_into_a_datagram(family: Family, want: list[BVal
     node = fresh_node(family)
     other = Family.IPV6 if family is Family.IPV4 else Family.IPV4
     sibling = RoutingTable(RESPONDER, other, now=0.0)
-    node.responder.lend(sibling)
+    node.directory.lend(sibling)
     fill(node.table, 50)
     fill(sibling, 50)
     place = public if family is Family.IPV4 else public6

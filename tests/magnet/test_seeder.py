@@ -170,6 +170,15 @@ async def test_peer_without_the_fast_extension_is_told_nothing_of_it() -> None:
         assert isinstance(await peer.next_event(), MetadataPiece)
 
 
+async def test_who_can_upgrade_is_led_into_the_v2_swarm() -> None:
+    """Spec: BEP 52 "Upgrade Path"."""
+    async with served(make_seeder()) as stream:
+        reserved = FEATURES | Reserved.V2_UPGRADE
+        await stream.send_all(encode_handshake(reserved, HASH, generate_peer_id(Random(2))))
+        answer = bytes(await stream.receive_some())
+    assert answer.startswith(encode_handshake(FEATURES, V2_HASH, generate_peer_id(Random(1)))[:48])
+
+
 async def test_metadata_is_fetched_by_its_v1_hash() -> None:
     pool = MetadataPool(info_hash=HASH)
     async with served(make_seeder()) as stream:

@@ -17,6 +17,7 @@ from dht.commandline.options import (
 from dht.node import NodeSettings
 from dht.ratelimit import Budget
 
+COMMON, OUTPUT = CommonOptions(), OutputOptions()
 LOCAL_HOST = BootstrapHost("127.0.0.1", 4000, is_router=False)
 
 
@@ -25,11 +26,11 @@ def parse(*tokens: str) -> CommonOptions:
     app = App(config=CONFIG_SOURCES)
 
     @app.default
-    def command(*, options: CommonOptions = CommonOptions()) -> None:
+    def command(*, options: CommonOptions = COMMON) -> None:
         """Take common options."""
 
     _, bound, _ = app.parse_args(list(tokens), exit_on_error=False, print_error=False)
-    options: CommonOptions = bound.arguments.get("options", CommonOptions())
+    options: CommonOptions = bound.arguments.get("options", COMMON)
     return options
 
 
@@ -37,11 +38,11 @@ def parse_output_only(*tokens: str) -> OutputOptions:
     app = App(config=CONFIG_SOURCES)
 
     @app.default
-    def command(*, options: OutputOptions = OutputOptions()) -> None:
+    def command(*, options: OutputOptions = OUTPUT) -> None:
         """Take the options of commands without a node."""
 
     _, bound, _ = app.parse_args(list(tokens), exit_on_error=False, print_error=False)
-    options: OutputOptions = bound.arguments.get("options", OutputOptions())
+    options: OutputOptions = bound.arguments.get("options", OUTPUT)
     return options
 
 
@@ -131,7 +132,7 @@ def test_wrong_options_are_named(tokens: Sequence[str], fault: str) -> None:
         (b"timeout = -1", "Must be above 0"),
         (b"bootstrap = ['nowhere']", "is not HOST:PORT"),
         (b"bootstrap = 3", "is not HOST:PORT"),
-        (b"[bind]\nport = 1", "--bind"),
+        (b"[bind]\nport = 1", 'Unknown option: "[bind][port]"'),
     ],
 )
 def test_a_wrong_file_is_named(config: Path, text: bytes, fault: str) -> None:

@@ -116,7 +116,6 @@ def test_a_signal_cancels_the_command(signal_number: int) -> None:
             await trio.sleep_forever()
         finally:
             left.append("cleanly")
-        return ExitCode.DONE
 
     assert run(app_of(wait), []) == ExitCode.INTERRUPTED
     assert left == ["cleanly"]
@@ -132,7 +131,6 @@ def test_a_second_interrupt_is_not_waited_for() -> None:
                 await trio.sleep(0.01)
                 os.kill(os.getpid(), signal.SIGINT)
                 await trio.sleep(10)
-        return ExitCode.DONE
 
     signal.alarm(5)  # Ends the test run, should the command not end.
     assert run(app_of(insist), []) == ExitCode.INTERRUPTED
@@ -146,7 +144,7 @@ def test_a_reader_who_has_had_enough_is_not_told(
     os.close(reader)
 
     async def print_much() -> ExitCode:
-        print("much")
+        sys.stdout.write("much")
         return ExitCode.DONE
 
     with os.fdopen(writer, "w") as pipe:
@@ -185,7 +183,7 @@ def test_a_terminal_without_unicode_gets_escapes(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
 
     async def greet() -> ExitCode:
-        print("grüß")
+        sys.stdout.write("grüß\n")
         return ExitCode.DONE
 
     assert run(app_of(greet), []) == 0

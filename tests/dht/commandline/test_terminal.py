@@ -22,13 +22,13 @@ class TerminalStream(io.StringIO):
         return True
 
 
-@pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch) -> TerminalStream:
-    """A terminal that both streams lead to."""
+def attach_screen(monkeypatch: pytest.MonkeyPatch) -> TerminalStream:
+    """Return a terminal that both streams lead to from now on."""
     stream = TerminalStream()
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(STDERR, "is_interactive", True)
     return stream
 
 
@@ -76,8 +76,9 @@ async def test_progress_is_a_plain_line_now_and_then(
 
 
 async def test_progress_is_a_live_line_on_a_terminal(
-    autojump_clock: trio.testing.MockClock, screen: TerminalStream
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    screen = attach_screen(monkeypatch)
     steps = iter(range(100))
     terminal = Terminal()
     async with terminal.progress(lambda: f"step {next(steps)}"):
@@ -94,10 +95,9 @@ async def test_progress_is_a_live_line_on_a_terminal(
 
 
 async def test_results_go_to_a_file_beside_a_live_line(
-    autojump_clock: trio.testing.MockClock,
-    screen: TerminalStream,
-    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    screen = attach_screen(monkeypatch)
     file = io.StringIO()
     monkeypatch.setattr(sys, "stdout", file)
     async with Terminal().progress(lambda: "step"):
@@ -120,7 +120,8 @@ def test_logs_have_their_fields_and_cannot_be_forged(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.usefixtures("logging_as_it_was")
-def test_logs_are_readable_on_a_terminal(screen: TerminalStream) -> None:
+def test_logs_are_readable_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = attach_screen(monkeypatch)
     configure_logging("warning")
     get_logger("dht.somewhere").warning("it happened", path=EVIL)
     shown = screen.getvalue()

@@ -390,3 +390,21 @@ def test_any_messages_raise_only_the_peers_error(messages: list[bytes]) -> None:
         feed(connection, *messages)
     except RemoteProtocolError:
         assert connection.state is State.CLOSED
+
+
+def test_peer_may_name_the_torrent_by_an_alias() -> None:
+    connection = PeerConnection.initiator(HASH, OURS, WISH, aliases=[OTHER_HASH])
+    (event,) = feed(connection, encode_handshake(FEATURES, OTHER_HASH, THEIRS))
+    assert event == HandshakeCompleted(THEIRS, FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("reserved", "answer"), [(FEATURES, HASH), (FEATURES | Reserved.V2_UPGRADE, OTHER_HASH)]
+)
+def test_only_who_can_upgrade_is_answered_by_the_v2_hash(
+    reserved: Reserved, answer: InfoHash
+) -> None:
+    connection = PeerConnection.responder(OURS)
+    feed(connection, handshake(reserved))
+    connection.accept(OFFER, upgrade=OTHER_HASH)
+    assert connection.data_to_send().startswith(encode_handshake(FEATURES, answer, OURS))

@@ -28,5 +28,5 @@ async def testnet() -> AsyncIterator[Testnet]:
 @pytest.fixture
 def clock(autojump_clock: trio.testing.MockClock) -> trio.testing.MockClock:
     """A clock that jumps when nothing happens for a moment, as real sockets take one."""
-    autojump_clock.autojump_threshold = 0.005
+    autojump_clock.autojump_threshold = 0.001
     return autojump_clock

@@ -102,7 +102,11 @@ def talking(answer: Answer, offer: ExtensionHandshake) -> Peer:
 def honest(raw: bytes = RAW) -> Peer:
     """Return a peer that has metadata and gives it."""
     server = MetadataServer(raw)
-    return talking(server.open_session().answer, _offer(len(raw)))
+
+    async def converse(stream: trio.abc.Stream) -> None:
+        await talking(server.open_session().answer, _offer(len(raw)))(stream)
+
+    return converse
 
 
 def lying(request: MetadataRequest) -> MetadataPiece:

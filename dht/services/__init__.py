@@ -1,0 +1,24 @@
+"""What a node does for others: one module for each group of methods it answers.
+
+A service has a table of methods. A method takes a query, its source and the time, and returns the
+values of the answer, our id apart; it refuses by raising `dht.krpc.BadQuery`. Services share a
+`Directory`, which names the nodes that an answer may hold.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
+
+from dht.bencode import BValue
+from dht.contact import Endpoint
+from dht.krpc import Query
+
+Method: TypeAlias = Callable[[Query, Endpoint, float], dict[bytes, BValue]]
+"""Answers one method: query, source and monotonic seconds to values."""
+
+
+class Service(Protocol):
+    """A group of methods."""
+
+    @property
+    def methods(self) -> Mapping[bytes, Method]:
+        """The methods by their names on the wire."""
