@@ -12,7 +12,7 @@ asked before the node knows anybody starts as soon as it does.
 Spec: BEP 5; BEP 32 (two DHTs), BEP 45 (one id a socket).
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Final
 import trio
 
 from dht.background import open_background
+from dht.bencode import BValue
 from dht.bootstrap import (
     PUBLIC_HOSTS,
     BootstrapHost,
@@ -36,14 +37,15 @@ from dht.driver import EngineDriver
 from dht.engine import Engine, EngineStatistics
 from dht.errors import CannotListen, NodeClosed, NotBootstrapped, QueryRefused
 from dht.inquiry import Call
-from dht.joint import PeerStream, search_all, stream_peers
+from dht.joint import JointSearch, PeerStream, search_all, stream_peers
 from dht.keyspace import InfoHash, NodeId, distance, random_id
+from dht.krpc import PING
 from dht.logs import get_logger
 from dht.memory import keep_saved, load_state, save_state
 from dht.peerstore import PeerStore
 from dht.ratelimit import Budget, FlowBudget, SourceLimiter
 from dht.routing import K
-from dht.search import Announcement, FindNodes, FindPeers
+from dht.search import Announcement, FindNodes, FindPeers, PurposeT
 from dht.state import SavedNode, State
 from dht.udp import UdpSocket
 
@@ -153,8 +155,7 @@ class Node:
             QueryRefused: The address is not allowed, or we have no socket of its family.
             NodeClosed: The node was closed meanwhile.
         """
-        driver = self._driver_for(endpoint)
-        return await driver.finish(lambda now: driver.engine.ping(endpoint, now=now))
+        return await self.call(endpoint, PING)
 
     async def find_node(self, target: NodeId) -> list[Contact]:
         """Search for the nodes nearest to a target.
@@ -166,7 +167,7 @@ class Node:
             NotBootstrapped: Nobody could be asked.
             NodeClosed: The node was closed meanwhile.
         """
-        joint = await search_all(self._drivers, target, FindNodes)
+        joint = await self.search(target, FindNodes)
         found = [contact for search in joint.searches for contact in search.lookup.closest()[:K]]
         return sorted(found, key=lambda it: distance(it.id, target))
 
@@ -201,7 +202,7 @@ class Node:
             NodeClosed: The node was closed meanwhile.
         """
         announcement = Announcement(port, implied_port=implied_port, seed=seed)
-        joint = await search_all(self._drivers, info_hash, lambda: FindPeers(announcement))
+        joint = await self.search(info_hash, lambda: FindPeers(announcement))
         return [holder for purpose in joint.purposes for holder in purpose.announced_to]
 
     async def keep_announced(self, info_hash: InfoHash, port: int, *, seed: bool = False) -> None:
@@ -217,6 +218,39 @@ class Node:
             except NotBootstrapped:
                 _log.warning("not announced: no node known", info_hash=info_hash.hex())
             await trio.sleep(rng.uniform(ANNOUNCE_MIN_S, ANNOUNCE_MAX_S))
+
+    async def search(
+        self, target: bytes, make_purpose: Callable[[], PurposeT]
+    ) -> JointSearch[PurposeT]:
+        """Search in every family, to the end, for a purpose of the caller's.
+
+        Args:
+            target: 20 bytes.
+            make_purpose: Called once for each family.
+
+        Raises:
+            NotBootstrapped: Nobody could be asked.
+            NodeClosed: The node was closed meanwhile.
+            QueryRefused: Too much is going on.
+        """
+        return await search_all(self._drivers, target, make_purpose)
+
+    async def call(
+        self, endpoint: Endpoint, method: bytes, arguments: dict[bytes, BValue] | None = None
+    ) -> Call:
+        """Send one query to one node.
+
+        Returns:
+            Who answered what and how fast, or the reason why not.
+
+        Raises:
+            QueryRefused: The address is not allowed, or we have no socket of its family.
+            NodeClosed: The node was closed meanwhile.
+        """
+        driver = self._driver_for(endpoint)
+        return await driver.finish(
+            lambda now: driver.engine.call(endpoint, method, arguments, now=now)
+        )
 
     def statistics(self) -> NodeStatistics:
         """Return a snapshot of sizes, counts and the fate of the bootstrap hosts."""

@@ -1,0 +1,31 @@
+"""The `dht` command: run a node, ask others, and start test networks.
+
+Only `node` and the nodes of `testnet` answer queries; the others come and go, so they are read-only
+and leave no trace in the tables of the network.
+
+Spec: BEP 5 "DHT Queries"; BEP 43 (read-only nodes).
+"""
+
+from dht.cli.app import app
+from dht.cli.arguments import parse_id, parse_info_hash
+from dht.cli.asking import announce, find_node, peers, ping
+from dht.cli.running import run_node, run_testnet
+from dht.commandline import run
+
+__all__ = [
+    "announce",
+    "app",
+    "find_node",
+    "main",
+    "parse_id",
+    "parse_info_hash",
+    "peers",
+    "ping",
+    "run_node",
+    "run_testnet",
+]
+
+
+def main() -> int:
+    """Run the `dht` command and return the exit code of the process."""
+    return run(app)
