@@ -15,6 +15,7 @@ from dht.engine import Engine
 from dht.errors import NodeClosed
 from dht.inquiry import Ended, Event, Inquiry, JoinEnded
 from dht.logs import get_logger
+from dht.routing import K
 from dht.udp import Datagram, DatagramProtocol, UdpSocket
 
 _log = get_logger(__name__)
@@ -30,8 +31,7 @@ class EngineDriver:
         engine: The node itself.
         socket: Its socket, shared with other protocols.
         last_join: How the last attempt to get to know the network ended; None before the first has.
-        joined: Set when the first such search is over, whether or not it found anybody.
-        is_closed: Whether the engine is driven no longer.
+        joined: Set when K nodes are known, or when the first attempt to know any is over.
     """
 
     def __init__(self, engine: Engine, socket: UdpSocket) -> None:
@@ -136,6 +136,8 @@ class EngineDriver:
             self.socket.send(data, to)
         for event in self.engine.take_events():
             self._tell(event)
+        if len(self.engine.table) >= K:
+            self.joined.set()
         deadline = self._next_deadline()
         if deadline < self._timer.deadline:
             self._timer.deadline = deadline

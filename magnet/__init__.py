@@ -18,7 +18,7 @@ The rooms, from the ground up
 As in `dht`, the ground floor is pure, and a thin floor of trio stands on it.
 
 - `errors`; `text`, `hosts`, `urls`: what strangers write, made safe to show and to call on.
-- `uri` reads and writes links, with `urn`, `query` and `selection` for their parts.
+- `uri` reads and writes links.
 - `metainfo` reads, checks, creates and writes torrents of all versions.
 - `peer` is the peer protocol, bytes in and events out: `wire`, `handshake` and `extension` frame
   it, `connection` is its state machine, `ut_metadata` and `metadata_pool` fetch metadata from many

@@ -32,7 +32,7 @@ from magnet.peer.stream import PeerStream
 from magnet.peer.ut_metadata import MetadataPiece, MetadataReject
 from magnet.peer.wire import HaveNone
 
-_REASK_S: Final = 1.0
+_REASK_S: Final = 0.25
 """Seconds between looks at the pool while the peer says nothing: others may have timed out or left,
 and their work is free then."""
 

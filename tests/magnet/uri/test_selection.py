@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magnet.selection import FILE_INDEX_MAX, format_selection, parse_selection
+from magnet.uri.selection import FILE_INDEX_MAX, format_selection, parse_selection
 
 
 @pytest.mark.parametrize(

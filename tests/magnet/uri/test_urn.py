@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magnet.urn import (
+from magnet.uri.urn import (
     format_btih,
     format_btmh,
     format_btpk,

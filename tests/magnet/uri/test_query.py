@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magnet.query import decode, decode_name, encode, encode_name, split_query
 from magnet.text import printable
+from magnet.uri.query import decode, decode_name, encode, encode_name, split_query
 
 
 @pytest.mark.parametrize("raw", ["%", "a%2", "%zz", "%ff", "%C3"])

@@ -19,12 +19,12 @@ from urllib.parse import unquote
 
 from dht.contact import Scope
 from dht.keyspace import ID_BYTES, InfoHash
-from magnet import urn
 from magnet.errors import InvalidMagnetURI, LinkFault
 from magnet.hosts import HostPort, parse_host_port
-from magnet.query import decode, decode_name, encode, encode_name, split_query
-from magnet.selection import format_selection, parse_selection
 from magnet.text import printable, quoted
+from magnet.uri import urn
+from magnet.uri.query import decode, decode_name, encode, encode_name, split_query
+from magnet.uri.selection import format_selection, parse_selection
 from magnet.urls import (
     SOURCE_SCHEMES,
     TRACKER_SCHEMES,

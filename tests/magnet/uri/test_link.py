@@ -11,9 +11,15 @@ from dht.keyspace import InfoHash
 from magnet.errors import InvalidMagnetURI, LinkFault
 from magnet.hosts import HostPort
 from magnet.text import printable
-from magnet.uri import LINK_BYTES_MAX, NAME_BYTES_MAX, MagnetLink, format_magnet, parse_magnet
+from magnet.uri.link import (
+    LINK_BYTES_MAX,
+    NAME_BYTES_MAX,
+    MagnetLink,
+    format_magnet,
+    parse_magnet,
+)
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors/magnet_links.json").read_text())["links"]
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors/magnet_links.json").read_text())["links"]
 REFUSED = [vector for vector in VECTORS if "fault" in vector]
 READ = [vector for vector in VECTORS if "fields" in vector]
 HASH = InfoHash(bytes.fromhex("0123456789abcdef0123456789abcdef01234567"))
