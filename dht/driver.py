@@ -32,6 +32,7 @@ class EngineDriver:
         socket: Its socket, shared with other protocols.
         last_join: How the last attempt to get to know the network ended; None before the first has.
         joined: Set when K nodes are known, or when the first attempt to know any is over.
+        is_closed: Whether the engine is driven no longer.
     """
 
     def __init__(self, engine: Engine, socket: UdpSocket) -> None:

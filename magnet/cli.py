@@ -65,12 +65,13 @@ app = make_app("magnet", "Turn magnet links into torrents, with no tracker neede
 _COMMON: Final = CommonOptions()
 _OUTPUT: Final = OutputOptions()
 _HERE: Final = Path()
-_EXIT_CODES: Final = {
+EXIT_CODES: Final = {
     InvalidMagnetURI: ExitCode.WRONG_USE,
     InvalidMetainfo: ExitCode.WRONG_USE,
     DiskError: ExitCode.CANNOT_RUN,
     MagnetError: ExitCode.FAILED,
 }
+"""How the errors of this wing end a command."""
 
 
 @dataclass(slots=True)
@@ -316,4 +317,4 @@ def _progress_text(report: Report) -> str:
 
 def main() -> int:
     """Run the `magnet` command and return the exit code of the process."""
-    return run(app, exit_codes=_EXIT_CODES)
+    return run(app, exit_codes=EXIT_CODES)

@@ -1,6 +1,5 @@
 """What the tests of the shells share: nodes on loopback, and time that does not have to pass."""
 
-import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -30,13 +29,3 @@ def silent_end() -> Iterator[Endpoint]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         yield endpoint(*sock.getsockname())
-
-
-@pytest.fixture
-def logging_as_it_was() -> Iterator[None]:
-    """Undo what a command does to the logging of the test run."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
