@@ -5,7 +5,7 @@ import sys
 
 from dht.contact import Scope
 from magnet.errors import InvalidMagnetURI
-from magnet.uri import LINK_BYTES_MAX, PARAMETERS_MAX, format_magnet, parse_magnet
+from magnet.uri.link import LINK_BYTES_MAX, PARAMETERS_MAX, format_magnet, parse_magnet
 from scripts.fuzzers.corpus import vector_texts
 from scripts.fuzzers.fuzzing import Subject, run
 from scripts.fuzzers.mutation import Mutator
