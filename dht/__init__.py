@@ -13,8 +13,9 @@ DHT tells which peers there are for an *info-hash*. Nodes and info-hashes are po
 *key space*, and their *distance* is the XOR of the two. An *endpoint* is an address and a port, a
 *contact* an endpoint with the id of the node there. A *query* gets an answer, an error, or nothing,
 and is matched to it by its *transaction*. A *token* is what a node hands out with an answer and
-wants back before it stores an *announce*. A *router* or *bootstrap host* is where a node begins
-that knows nobody.
+wants back before it stores an *announce*. An *item* is a small value that the DHT keeps under the
+hash of it, or of the key that signed it. A *router* or *bootstrap host* is where a node begins that
+knows nobody.
 
 The rooms, from the ground up
 -----------------------------
@@ -22,10 +23,13 @@ The rooms, from the ground up
 The ground floor is pure: no socket, clock, file, log or global randomness. Time is an argument
 (`now`, monotonic seconds), and so is chance (`rng`).
 
-- Values: `errors`, `keyspace`, `bencode`, `contact`, `krpc`. What is on the wire, and what may be
-  believed of it.
+- Values: `errors`, `keyspace`, `bencode`, `contact`, `krpc`, `items`. What is on the wire, and what
+  may be believed of it.
 - Machines, one concept each: `routing` (whom we know), `transactions` (what we wait for), `lookup`
-  (whom to ask next), `tokens`, `peerstore` and `ratelimit` (what we grant others).
+  (whom to ask next), `tokens`, `peerstore`, `itemstore` and `ratelimit` (what we grant others),
+  `sampling` (when another may be asked what it stores), `suspicion` (whom not to believe),
+  `identity` (who we are to others) with `external` (our address, by vote) and `reachability`
+  (whether strangers reach us). `figures` tell how an engine fares.
 - Asking: an `inquiry` is something to find out with queries, such as a ping; a `search` is a lookup
   with a purpose; the `inquirer` carries both out, within limits.
 - Answering: `services` know what to say, a module for each group of methods, with `prepared`
@@ -41,7 +45,9 @@ The upper floor is thin, and runs on trio. It waits, sends and saves, and decide
 - `bootstrap` finds the first hosts, `memory` keeps the state in a file, `logs` is how shells log,
   and `background` is the nursery they start their tasks in.
 - `node` runs one or two engines, and is what programs use; `joint` searches both DHTs at once.
-  `testnet` runs many nodes on loopback.
+  `testnet` runs many nodes on loopback. `publishing` gets, puts and keeps items,
+  and `sampler` asks what others store. `measure` is a room of its own: how large swarms are, and
+  the DHT itself.
 - `commandline` is what all commands have in common, those of `magnet` too; `cli` is `dht`.
 
 Imports run downwards, and nothing here imports `magnet`.

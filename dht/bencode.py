@@ -13,6 +13,7 @@ the scanner has not passed.
 Spec: BEP 3 "bencoding"; BEP 44 for why canonical form matters.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias, cast
 
 import bencode2
@@ -67,12 +68,11 @@ def encode(value: BValue) -> bytes:
     return bencode2.bencode(value)
 
 
-def encode_trusted(value: BValue) -> bytes:
-    """Encode without checking types.
+encode_trusted: Final[Callable[[BValue], bytes]] = bencode2.bencode
+"""Encodes without checking types.
 
-    For hot paths whose values were built from bytes and integers a line above.
-    """
-    return bencode2.bencode(value)
+For hot paths whose values were built from bytes and integers a line above.
+"""
 
 
 def decode(data: bytes, limits: Limits = WIRE_LIMITS) -> BValue:
@@ -84,11 +84,18 @@ def decode(data: bytes, limits: Limits = WIRE_LIMITS) -> BValue:
     Raises:
         MalformedBencode: The input is not one bencoded value, or passes a bound of `limits`.
     """
-    if len(data) > limits.size:
+    size = len(data)
+    if size > limits.size:
         raise MalformedBencode(f"more than {limits.size} bytes")
-    if _needs_no_scan(data, limits):
+    # A token takes a byte at least, so few bytes cannot be too many tokens; bencode2 may go first.
+    if (
+        size <= _SCAN_FREE_SIZE
+        and size <= limits.tokens
+        and data.count(b"l") + data.count(b"d") <= limits.depth
+    ):
         try:
-            return cast(BValue, bencode2.bdecode(data))
+            value: BValue = bencode2.bdecode(data)
+            return value
         except bencode2.BencodeDecodeError:
             pass  # The scanner finds out whether it is merely unsorted, and names the fault if not.
     scan = _scan(data, limits)
@@ -146,14 +153,6 @@ def raw_value(data: bytes, *path: bytes, limits: Limits = WIRE_LIMITS) -> bytes 
 class _Scan(NamedTuple):
     end: int
     sorted: bool
-
-
-def _needs_no_scan(data: bytes, limits: Limits) -> bool:
-    """Tell whether no bound can be passed, so that bencode2 may go first."""
-    # A token takes a byte at least, so few bytes cannot be too many tokens.
-    if len(data) > min(_SCAN_FREE_SIZE, limits.tokens):
-        return False
-    return data.count(b"l") + data.count(b"d") <= limits.depth
 
 
 def _build(data: bytes, scan: _Scan) -> BValue:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple, NewType
 
 from dht.errors import MalformedMessage
-from dht.keyspace import ID_BYTES, NodeId
+from dht.keyspace import ID_BYTES, NodeId, is_secure
 
 Endpoint = NewType("Endpoint", bytes)
 """An address and a port in compact form: 6 bytes (IPv4) or 18 bytes (IPv6).
@@ -36,20 +36,23 @@ PORT_MAX: Final = 0xFFFF
 
 
 class Family(Enum):
-    """An address family; the two are two DHTs. Spec: BEP 32."""
+    """An address family; the two are two DHTs. Spec: BEP 32.
+
+    Attributes:
+        endpoint_bytes: Length of a compact endpoint: 6 or 18 bytes.
+        contact_bytes: Length of a compact contact: 26 or 38 bytes.
+    """
 
     IPV4 = 6
     IPV6 = 18
 
-    @property
-    def endpoint_bytes(self) -> int:
-        """Length of a compact endpoint: 6 or 18 bytes."""
-        return self.value
+    def __init__(self, endpoint_bytes: int) -> None:
+        # Plain attributes: `value` is a function in disguise, and these are read per datagram.
+        self.endpoint_bytes = endpoint_bytes
+        self.contact_bytes = ID_BYTES + endpoint_bytes
 
-    @property
-    def contact_bytes(self) -> int:
-        """Length of a compact contact: 26 or 38 bytes."""
-        return ID_BYTES + self.value
+    # Members are the only instances, so identity will do; Enum hashes the name, in Python.
+    __hash__ = object.__hash__
 
 
 class Scope(Enum):
@@ -61,6 +64,12 @@ class Scope(Enum):
     LOOPBACK = "loopback"
     DOCUMENTATION = "documentation"
     FORBIDDEN = "forbidden"
+
+
+# Python 3.11 looks a member up through a descriptor in Python; every datagram passes here.
+_GLOBAL: Final = Scope.GLOBAL
+_LOOPBACK: Final = Scope.LOOPBACK
+_FORBIDDEN: Final = Scope.FORBIDDEN
 
 
 class Contact(NamedTuple):
@@ -151,9 +160,22 @@ def is_allowed(at: Endpoint, bound: Scope) -> bool:
     if at[-2:] == b"\0\0":
         return False
     scope = scope_of_address(at[:-2])
-    if scope is bound:
-        return scope is not Scope.FORBIDDEN
-    return scope is Scope.GLOBAL and bound is not Scope.LOOPBACK
+    if scope is _GLOBAL:
+        return bound is not _LOOPBACK
+    return scope is bound and scope is not _FORBIDDEN
+
+
+def is_global(at: Endpoint) -> bool:
+    """Tell whether an endpoint's address is globally routable."""
+    return scope_of_address(at[:-2]) is _GLOBAL
+
+
+def has_secure_id(contact: Contact) -> bool:
+    """Tell whether a contact's id is one that its address allows; local ones allow any.
+
+    Spec: BEP 42 "Node ID restriction".
+    """
+    return not is_global(contact.endpoint) or is_secure(contact.id, address_of(contact.endpoint))
 
 
 def scope_of(at: Endpoint) -> Scope:

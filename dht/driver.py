@@ -133,8 +133,7 @@ class EngineDriver:
 
     def settle(self) -> None:
         """Send, tell and re-arm: what follows every change of the engine."""
-        for data, to in self.engine.datagrams_to_send():
-            self.socket.send(data, to)
+        self.socket.send(self.engine.datagrams_to_send())
         for event in self.engine.take_events():
             self._tell(event)
         if len(self.engine.table) >= K:

@@ -13,18 +13,21 @@ Spec: BEP 5; BEP 32 (one family, one table), BEP 43 (read-only), BEP 45 (one id 
 import random
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from dht.bencode import BValue
 from dht.contact import Contact, Endpoint, Family, Scope, is_allowed
 from dht.errors import ErrorResponse, MalformedBencode, MalformedMessage, QueryRefused
+from dht.figures import EngineStatistics
+from dht.identity import Identity
 from dht.inquirer import INQUIRIES_MAX, Inquirer
-from dht.inquiry import Call, Event, Inquiry, JoinEnded, ping
+from dht.inquiry import Call, Event, Inquiry, InquiryT, JoinEnded, ping
+from dht.itemstore import ItemStore
 from dht.keyspace import InfoHash, NodeId
 from dht.krpc import (
     DATAGRAM_MIN,
     PING,
+    WRITES,
     Answer,
     ErrorMessage,
     Query,
@@ -38,8 +41,11 @@ from dht.ratelimit import FlowBudget, SourceLimiter
 from dht.responder import Responder
 from dht.routing import RoutingTable
 from dht.search import Announcement, FindNodes, FindPeers, Purpose, PurposeT, Search
+from dht.services.items import ItemService
 from dht.services.nodes import Directory, NodeService
 from dht.services.peers import PeerService
+from dht.services.samples import SampleService
+from dht.suspicion import Suspicion
 from dht.tokens import Tokens
 from dht.transactions import Transaction
 from dht.upkeep import FindNearby, Join, PingNode, RefreshBucket, Task, Upkeep
@@ -49,30 +55,6 @@ SEEDS: Final = 16
 
 NODES_TO_START: Final = 4
 """Nodes that let a search start before the first join is over: as many as are asked at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStatistics:
-    """What an engine has done since it was made.
-
-    Attributes:
-        nodes: Entries of the routing table.
-        good_nodes: Those of them that are good.
-        buckets: Depth of the table.
-        in_flight: Queries without an answer yet.
-        swarms: Info-hashes for which peers are stored.
-        counts: Datagrams by what became of them, such as `queries sent`, `answers received`,
-            `dropped: rate limit`.
-        slow_after_s: After how many seconds a query counts as slow at present.
-    """
-
-    nodes: int
-    good_nodes: int
-    buckets: int
-    in_flight: int
-    swarms: int
-    counts: dict[str, int]
-    slow_after_s: float
 
 
 class Engine:
@@ -98,29 +80,33 @@ class Engine:
         limiter: SourceLimiter | None = None,
         read_only: bool = False,
         own_endpoint: Endpoint | None = None,
+        suspicion: Suspicion | None = None,
     ) -> None:
         """Create a node that knows nobody.
 
         Args:
             own_id: Our 20-byte id.
             family: The address family of the socket.
-            bound: Scope of the address it is bound to; decides which addresses are used and
-                believed.
-            rng: All randomness, secrets included; must be cryptographically strong outside
-                simulations.
+            bound: Scope of the address it is bound to; decides which addresses are believed.
+            rng: All randomness, secrets included; cryptographically strong outside simulations.
             now: Monotonic seconds.
             store: Announced peers; shared by the two engines of a dual-stack node.
             budget: Bounds new flows; shared by everything behind one router. None for no bound.
             limiter: Bounds queries answered per source. None for the default limit.
-            read_only: Whether to answer no queries and to say so in ours. Spec: BEP 43.
+            read_only: Whether to answer no queries and to say so in ours; else that depends on
+                whether strangers reach us. Spec: BEP 43.
             own_endpoint: Where we are bound, if to a specific address; we do not talk to ourselves.
+            suspicion: Which rules apply against liars. None for the default ones.
         """
         self.own_id = own_id
         self.family = family
-        self.table = RoutingTable(own_id, family, now=now)
+        self._suspicion = suspicion if suspicion is not None else Suspicion()
+        self.table = RoutingTable(own_id, family, now=now, strict_ids=self._suspicion.strict_ids)
         self.store = store if store is not None else PeerStore()
         self._bound = bound
-        self._read_only = read_only
+        self._identity = Identity(
+            own_id, rng, is_public=bound is Scope.GLOBAL, read_only=read_only, now=now
+        )
         self._own_endpoint = own_endpoint
         self._limiter = limiter if limiter is not None else SourceLimiter()
         self._inquirer = Inquirer(
@@ -130,10 +116,14 @@ class Engine:
             read_only=read_only,
         )
         self._directory = Directory(self.table)
+        self._items = ItemStore(own_id)
+        tokens = Tokens(rng, now=now)
         self._responder = Responder(
             own_id,
             NodeService(self._directory),
-            PeerService(self._directory, self.store, Tokens(rng, now=now), rng),
+            PeerService(self._directory, self.store, tokens, rng),
+            ItemService(self._directory, self._items, tokens),
+            SampleService(self._directory, self.store, rng),
         )
         self._upkeep = Upkeep(self.table, rng, now=now)
         self._entry_points: list[Endpoint] = []
@@ -221,7 +211,7 @@ class Engine:
             QueryRefused: Too much is going on.
         """
         self._refuse_if_crowded()
-        search = Search(purpose, Lookup(target))
+        search = Search(purpose, self._lookup(target))
         self._start_search(search, now)
         return search
 
@@ -235,6 +225,12 @@ class Engine:
         """Start a search for peers, which may announce at its end; as `search`."""
         return self.search(info_hash, FindPeers(announcement), now=now)
 
+    def inquire(self, inquiry: InquiryT, *, now: float) -> InquiryT:
+        """Start an inquiry of the caller's, which may ask whom answers named to it; as `search`."""
+        self._refuse_if_crowded()
+        self._inquirer.start(inquiry, now=now)
+        return inquiry
+
     def cancel(self, inquiry: Inquiry) -> None:
         """Forget an inquiry; no further event will name it."""
         self._held = [search for search in self._held if search is not inquiry]
@@ -247,6 +243,8 @@ class Engine:
         self._counts["received"] += 1
         if not is_allowed(source, self._bound):
             return self._drop("source not allowed")
+        if self._suspicion.ignores(source, now=now):
+            return self._drop("source ignored")
         try:
             message = decode_message(data)
         except MalformedBencode:
@@ -266,6 +264,7 @@ class Engine:
             # be our own line.
             if self._heard_at > transaction.sent_at:
                 self.table.failed(transaction.endpoint)
+        self._inquirer.read_only = self._identity.reconsider(now=now)
         for task in self._upkeep.due(now=now):
             self._perform(task, now)
         self._notice_join_end(now)
@@ -296,15 +295,22 @@ class Engine:
             swarms=len(self.store),
             counts=self._all_counts(),
             slow_after_s=self._inquirer.slow_after_s,
+            external_address=self._identity.external_address(now=now),
+            is_read_only=self._identity.is_read_only,
         )
 
     # Queries of others
 
     def _receive_query(self, query: Query, source: Endpoint, now: float) -> None:
-        if self._read_only:
+        if self._identity.is_judged:
+            invited_at = self._inquirer.courtesy.asked_at(source)
+            self._identity.queried(source, invited_at=invited_at, now=now)
+        if self._identity.is_read_only:
             return self._drop("query to a read-only node")
         if not self._limiter.admits(source, now=now):
             return self._drop("rate limit")
+        if query.method in WRITES and not self._limiter.admits_write(source, now=now):
+            return self._drop("token flood")
         reply = self._responder.answer(query, source, now=now)
         if reply is None:
             return self._drop("method never answered")
@@ -331,7 +337,8 @@ class Engine:
     ) -> None:
         transaction = self._inquirer.match(source, message.transaction_id, now=now)
         if transaction is None:
-            return self._drop("answer to nothing asked")
+            expected = self._inquirer.awaits(message.transaction_id)
+            return self._drop("wrong address" if expected else "answer to nothing asked")
         if isinstance(message, ErrorMessage):
             self._counts["errors received"] += 1
             error = ErrorResponse(message.code, message.text)
@@ -345,21 +352,42 @@ class Engine:
         self, response: Response, transaction: Transaction[Inquiry], now: float
     ) -> None:
         sender = Contact(response.sender, transaction.endpoint)
+        inquiry = transaction.owner
+        target = inquiry.target if isinstance(inquiry, Search) else None
+        answer = self._usable(read_answer(response, self.family))
         if sender.endpoint not in self._routers:
-            self.table.answered(sender, rtt_s=now - transaction.sent_at, now=now)
-            self._release_held(now)
-        answer = self._believable(read_answer(response, self.family))
+            answer = self._suspicion.believable(answer, sender, target, now=now)
+            self._meet_again(sender, transaction.sent_at, now)
         self._inquirer.answered(transaction, sender, answer, now=now)
+        if self._identity.answered(sender.endpoint, response.external, now=now):
+            self._change_id(self._identity.own_id, now)
 
-    def _believable(self, answer: Answer) -> Answer:
+    def _meet_again(self, sender: Contact, asked_at: float, now: float) -> None:
+        """Note who answered, unless that has shown it to be a liar."""
+        if self._suspicion.ignores(sender.endpoint, now=now):
+            return self.table.forget(sender.endpoint)
+        self.table.answered(sender, rtt_s=now - asked_at, now=now)
+        self._release_held(now)
+
+    def _change_id(self, own_id: NodeId, now: float) -> None:
+        """Take another id, and meet its neighbours with the help of all who are known."""
+        known = [node.contact for node in self.table]
+        self.own_id = self._inquirer.own_id = self._responder.own_id = own_id
+        self._items.own_id = own_id
+        self.table.recentre(own_id, now=now)
+        self._inquirer.start(Search(FindNodes(), self._lookup(own_id, known)), now=now)
+        self._counts["own id changed"] += 1
+
+    def _usable(self, answer: Answer) -> Answer:
         """Leave out of an answer whatever must not be sent to."""
+        own_id, own_endpoint, bound = self.own_id, self._own_endpoint, self._bound
         contacts = [
-            contact
-            for contact in answer.contacts
-            if contact.id != self.own_id and self._is_usable(contact.endpoint)
+            it
+            for it in answer.contacts
+            if it.id != own_id and it.endpoint != own_endpoint and is_allowed(it.endpoint, bound)
         ]
-        peers = [peer for peer in answer.peers if is_allowed(peer, self._bound)]
-        return answer._replace(contacts=contacts, peers=peers)
+        peers = [peer for peer in answer.peers if is_allowed(peer, bound)]
+        return Answer(contacts, peers, answer.token, answer.response)
 
     # Inquiries
 
@@ -393,16 +421,16 @@ class Engine:
             case Join():
                 self._start_join(now)
             case FindNearby():
-                self._start_search(_node_search(self.own_id), now)
+                self._start_search(self._node_search(self.own_id), now)
             case RefreshBucket(target):
-                self._start_search(_node_search(target), now)
+                self._start_search(self._node_search(target), now)
             case PingNode(endpoint):
                 self._inquirer.start(ping(endpoint), now=now)
 
     def _start_join(self, now: float) -> None:
         """Search for ourselves: ask whoever is known, bootstrap hosts if that does not suffice."""
         seeds, self._known = self._seeds(self.own_id, now) + self._known, []
-        lookup = Lookup(self.own_id, seeds)
+        lookup = self._lookup(self.own_id, seeds)
         self._join = Search(FindNodes(), lookup, routers=self._entry_points)
         self._inquirer.start(self._join, now=now)
 
@@ -416,7 +444,17 @@ class Engine:
         self._release_held(now)
 
     def _seeds(self, target: bytes, now: float) -> list[Contact]:
-        return self.table.closest(target, SEEDS, now=now)
+        """Return where to begin: the nearest, but rather not those asked too much just now."""
+        near = self.table.closest(target, 2 * SEEDS, now=now)
+        ready_at = self._inquirer.courtesy.ready_at
+        ready = [it for it in near if ready_at(it.endpoint, now=now) <= now]
+        return (ready or near)[:SEEDS]
+
+    def _lookup(self, target: bytes, seeds: Iterable[Contact] = ()) -> Lookup:
+        return Lookup(target, seeds, scrutiny=self._suspicion.scrutiny())
+
+    def _node_search(self, target: bytes) -> Search[FindNodes]:
+        return Search(FindNodes(), self._lookup(target))
 
     def _is_usable(self, endpoint: Endpoint) -> bool:
         """Tell whether a query may go to an endpoint: allowed, of our family, and not ourselves."""
@@ -430,11 +468,8 @@ class Engine:
         counts = Counter(self._counts)
         counts["queries sent"] = self._inquirer.sent_count
         counts["queries unanswered"] = self._inquirer.unanswered_count
+        counts.update({f"lies: {rule.value}": n for rule, n in self._suspicion.counts.items()})
         return {name: count for name, count in sorted(counts.items()) if count}
 
     def _drop(self, reason: str) -> None:
         self._counts[f"dropped: {reason}"] += 1
-
-
-def _node_search(target: bytes) -> Search[FindNodes]:
-    return Search(FindNodes(), Lookup(target))

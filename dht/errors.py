@@ -95,6 +95,25 @@ class QueryRefused(QueryError):
         self.reason = reason
 
 
+class InvalidItem(DhtError):
+    """An item of ours that no node would store: too big, or not canonical."""
+
+
+class ItemConflict(DhtError):
+    """Somebody else has put another item under the same key and salt.
+
+    Attributes:
+        seq: The highest sequence number found.
+
+    Spec: BEP 44 "CAS".
+    """
+
+    def __init__(self, seq: int) -> None:
+        """Build the message from `seq`."""
+        super().__init__(f"the item has changed: its sequence number is {seq}")
+        self.seq = seq
+
+
 class NotBootstrapped(DhtError):
     """The node knows nobody: no saved state was usable and no bootstrap host answered."""
 

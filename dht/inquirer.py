@@ -1,7 +1,8 @@
 """Carries out inquiries: sends what they want sent, within limits, and hands the answers back.
 
 An inquiry is pumped: as long as it has a request and the flow budget admits its endpoint, the
-request is sent. One that the budget holds up waits in line, first come first served.
+request is sent. One that the budget holds up waits in line, first come first served; one whose next
+request goes to an address that was asked too often of late waits until it may be asked again.
 
 What an answer says of its sender is the engine's business, and happens before it comes here.
 """
@@ -16,7 +17,7 @@ from dht.errors import QueryError, QueryRefused, QueryTimeout
 from dht.inquiry import Ended, Found, Inquiry, Request
 from dht.keyspace import NodeId
 from dht.krpc import Answer, encode_query
-from dht.ratelimit import FlowBudget
+from dht.ratelimit import Courtesy, FlowBudget
 from dht.transactions import Transaction, Transactions
 
 INQUIRIES_MAX: Final = 10_000
@@ -29,6 +30,7 @@ class Inquirer:
     Attributes:
         sent_count: Queries sent.
         unanswered_count: Queries that failed for want of an answer.
+        courtesy: Bounds queries per address.
     """
 
     def __init__(
@@ -46,10 +48,12 @@ class Inquirer:
         self.read_only = read_only
         self.sent_count = 0
         self.unanswered_count = 0
+        self.courtesy = Courtesy()
         self._budget = budget
         self._transactions: Transactions[Inquiry] = Transactions(rng)
         self._running: dict[Inquiry, None] = {}
         self._starved: deque[Inquiry] = deque()
+        self._patient: dict[Inquiry, float] = {}
         self._outbox: list[tuple[bytes, Endpoint]] = []
         self._events: list[Found | Ended] = []
 
@@ -74,8 +78,10 @@ class Inquirer:
 
     def cancel(self, inquiry: Inquiry) -> None:
         """Forget an inquiry; no further event will name it."""
-        self._running.pop(inquiry, None)
-        self._transactions.abandon(inquiry)
+        if inquiry in self._running:
+            del self._running[inquiry]
+            self._transactions.abandon(inquiry)
+        self._patient.pop(inquiry, None)
         if inquiry in self._starved:
             self._starved.remove(inquiry)
 
@@ -84,6 +90,10 @@ class Inquirer:
     ) -> Transaction[Inquiry] | None:
         """Take the query that an answer or error from `source` belongs to, if there is one."""
         return self._transactions.match(source, transaction_id, now=now)
+
+    def awaits(self, transaction_id: bytes) -> bool:
+        """Tell whether an answer with this transaction id is expected, from wherever."""
+        return self._transactions.has(transaction_id)
 
     def answered(
         self, transaction: Transaction[Inquiry], sender: Contact, answer: Answer, *, now: float
@@ -112,13 +122,16 @@ class Inquirer:
                 transaction.owner.slow(transaction.endpoint)
             self.pump(transaction.owner, now=now)
         self._feed_starved(now)
+        for inquiry in [it for it, until in self._patient.items() if until <= now]:
+            del self._patient[inquiry]
+            self.pump(inquiry, now=now)
         failures = [it.transaction for it in expired if it.failed]
         self.unanswered_count += len(failures)
         return failures
 
     def next_deadline(self, *, now: float) -> float:
         """Return when `handle_deadlines` has something to do, in monotonic seconds."""
-        deadline = self._transactions.next_deadline()
+        deadline = min(self._transactions.next_deadline(), *self._patient.values(), float("inf"))
         return min(deadline, self._budget.ready_at(now=now)) if self._starved else deadline
 
     def take_datagrams(self) -> list[tuple[bytes, Endpoint]]:
@@ -136,6 +149,10 @@ class Inquirer:
         if inquiry not in self._running:
             return
         while (request := inquiry.next_request()) is not None:
+            ready_at = self.courtesy.ready_at(request.endpoint, now=now)
+            if ready_at > now:
+                self._patient[inquiry] = ready_at
+                break
             if not self._budget.admits(request.endpoint, now=now):
                 if inquiry not in self._starved:
                     self._starved.append(inquiry)
@@ -144,6 +161,7 @@ class Inquirer:
         self._events += [Found(inquiry, it) for it in inquiry.take_findings()]
         if inquiry.is_done:
             del self._running[inquiry]
+            self._patient.pop(inquiry, None)
             self._events.append(Ended(inquiry))
 
     def _send(self, request: Request, inquiry: Inquiry, now: float) -> None:
@@ -155,6 +173,7 @@ class Inquirer:
             return
         arguments: dict[bytes, BValue] = {b"id": self.own_id, **request.arguments}
         datagram = encode_query(transaction.id, request.method, arguments, read_only=self.read_only)
+        self.courtesy.asked(request.endpoint, now=now)
         self.sent_count += 1
         self._outbox.append((datagram, request.endpoint))
 

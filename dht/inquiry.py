@@ -7,7 +7,7 @@ and hands their events on.
 Spec: BEP 5 "DHT Queries".
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from dht.bencode import BValue
 from dht.contact import Contact, Endpoint
@@ -82,6 +82,9 @@ class Inquiry(Protocol):
 
     def take_findings(self) -> list[PeersNamed]:
         """Return what was found since the last call."""
+
+
+InquiryT = TypeVar("InquiryT", bound=Inquiry)
 
 
 class Call:

@@ -14,7 +14,7 @@ Spec: BEP 5 "KRPC Protocol"; BEP 32 ("want", "nodes6"), BEP 42 ("ip"), BEP 43 ("
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from dht.bencode import WIRE_LIMITS, BValue, decode, decode_prefix, encode_trusted
+from dht.bencode import BValue, decode, decode_prefix, encode_trusted
 from dht.contact import PEERS_MAX, PORT_MAX, Contact, Endpoint, Family, decode_contacts
 from dht.errors import MalformedBencode, MalformedMessage
 from dht.keyspace import ID_BYTES, NodeId
@@ -43,14 +43,22 @@ FIND_NODE: Final = b"find_node"
 GET_PEERS: Final = b"get_peers"
 ANNOUNCE_PEER: Final = b"announce_peer"
 
+WRITES: Final = frozenset({ANNOUNCE_PEER, b"put"})
+"""The methods that make their receiver store something. Spec: BEP 5, BEP 44."""
+
 
 class ErrorCode(IntEnum):
-    """What an error response says. Spec: BEP 5 "Errors"."""
+    """What an error response says. Spec: BEP 5 "Errors"; BEP 44 "Errors"."""
 
     GENERIC = 201
     SERVER = 202
     PROTOCOL = 203
     METHOD_UNKNOWN = 204
+    VALUE_TOO_BIG = 205
+    INVALID_SIGNATURE = 206
+    SALT_TOO_BIG = 207
+    CAS_MISMATCH = 301
+    SEQUENCE_TOO_LOW = 302
 
 
 class Query(NamedTuple):
@@ -140,7 +148,12 @@ def decode_message(datagram: bytes) -> Message:
     """
     if len(datagram) < DATAGRAM_MIN or datagram[:1] != b"d":
         raise MalformedMessage("not a message")
-    fields = _decode_fields(datagram)
+    try:
+        fields = decode(datagram)
+    except MalformedBencode:
+        fields, _ = decode_prefix(datagram)
+    if not isinstance(fields, dict):
+        raise MalformedMessage("not a dictionary")
     transaction_id = fields.get(b"t")
     if not isinstance(transaction_id, bytes) or len(transaction_id) > TRANSACTION_ID_MAX:
         raise MalformedMessage("transaction id")
@@ -154,16 +167,6 @@ def decode_message(datagram: bytes) -> Message:
     raise MalformedMessage("kind of message")
 
 
-def _decode_fields(datagram: bytes) -> dict[bytes, BValue]:
-    try:
-        fields = decode(datagram)
-    except MalformedBencode:
-        fields, _ = decode_prefix(datagram, WIRE_LIMITS)
-    if not isinstance(fields, dict):
-        raise MalformedMessage("not a dictionary")
-    return fields
-
-
 def _read_query(transaction_id: bytes, fields: dict[bytes, BValue], raw: bytes) -> Query:
     method = fields.get(b"q")
     if not isinstance(method, bytes):
@@ -174,7 +177,7 @@ def _read_query(transaction_id: bytes, fields: dict[bytes, BValue], raw: bytes) 
         transaction_id,
         method,
         arguments if isinstance(arguments, dict) else {},
-        isinstance(read_only, int) and read_only != 0,
+        read_only is not None and isinstance(read_only, int) and read_only != 0,
         raw,
     )
 

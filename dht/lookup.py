@@ -16,8 +16,9 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
-from dht.contact import Contact, Endpoint, Scope, network_of, scope_of
+from dht.contact import Contact, Endpoint
 from dht.routing import K
+from dht.suspicion import Scrutiny
 
 ALPHA: Final = 4
 """Queries in flight that are not slow; clients use 3 to 5."""
@@ -42,7 +43,10 @@ class State(Enum):
     FAILED = "failed"
 
 
-_IN_FLIGHT: Final = (State.ASKED, State.SLOW)
+# Python 3.11 looks a member up through a descriptor in Python, and a lookup compares them all day.
+_WAITING, _ASKED, _SLOW, _ANSWERED, _FAILED = State
+_IN_FLIGHT: Final = (_ASKED, _SLOW)
+_UNDECIDED: Final = (_ASKED, _SLOW, _WAITING)
 
 
 class _Candidate:
@@ -51,7 +55,7 @@ class _Candidate:
     def __init__(self, contact: Contact, distance: int) -> None:
         self.contact = contact
         self.distance = distance
-        self.state = State.WAITING
+        self.state = _WAITING
         self.attempts = 0
         self.open = 0
 
@@ -62,20 +66,28 @@ class _Candidate:
 class Lookup:
     """The search for the K living nodes nearest to a target."""
 
-    def __init__(self, target: bytes, seeds: Iterable[Contact] = (), *, alpha: int = ALPHA) -> None:
+    def __init__(
+        self,
+        target: bytes,
+        seeds: Iterable[Contact] = (),
+        *,
+        alpha: int = ALPHA,
+        scrutiny: Scrutiny | None = None,
+    ) -> None:
         """Start with what the routing table knows.
 
         Args:
             target: 20 bytes.
             seeds: Contacts to begin with, in any order.
             alpha: Queries in flight that are not slow.
+            scrutiny: What to believe of candidates; None for the default rules.
         """
         self.target = target
         self._key = int.from_bytes(target)
         self._alpha = alpha
         self._ranked: list[_Candidate] = []
         self._by_endpoint: dict[Endpoint, _Candidate] = {}
-        self._networks: dict[bytes, Endpoint] = {}
+        self._scrutiny = scrutiny if scrutiny is not None else Scrutiny()
         self._in_flight = 0
         self._asked = 0
         self._slow = 0
@@ -91,12 +103,15 @@ class Lookup:
     def add(self, contacts: Iterable[Contact]) -> None:
         """Take in contacts that somebody named.
 
-        Known endpoints and crowded networks are passed over.
+        Known endpoints are passed over, and so is what is not believed.
         """
         for contact in contacts:
-            if contact.endpoint in self._by_endpoint or self._is_crowded(contact.endpoint):
+            distance = int.from_bytes(contact.id) ^ self._key
+            if contact.endpoint in self._by_endpoint:
                 continue
-            candidate = _Candidate(contact, int.from_bytes(contact.id) ^ self._key)
+            if not self._scrutiny.admits(contact.endpoint, distance):
+                continue
+            candidate = _Candidate(contact, distance)
             self._by_endpoint[contact.endpoint] = candidate
             insort(self._ranked, candidate)
         self._trim()
@@ -107,20 +122,20 @@ class Lookup:
             return None
         nearer, again = 0, None
         for candidate in self._ranked:
-            if candidate.state is State.WAITING:
+            if candidate.state is _WAITING:
                 return candidate.contact
-            if candidate.state in (State.ASKED, State.ANSWERED):
+            if candidate.state in (_ASKED, _ANSWERED):
                 nearer += 1
                 if nearer == K:
                     break
-            elif candidate.state is State.SLOW and candidate.attempts < ATTEMPTS_MAX:
+            elif candidate.state is _SLOW and candidate.attempts < ATTEMPTS_MAX:
                 again = again or candidate.contact
         return again
 
     def asked(self, endpoint: Endpoint) -> None:
         """Note that a candidate is being queried."""
         candidate = self._by_endpoint[endpoint]
-        candidate.state = State.ASKED
+        candidate.state = _ASKED
         candidate.attempts += 1
         candidate.open += 1
         self._in_flight += 1
@@ -129,8 +144,8 @@ class Lookup:
     def slow(self, endpoint: Endpoint) -> None:
         """Note that a query has passed its soft deadline: somebody else may be asked meanwhile."""
         candidate = self._by_endpoint[endpoint]
-        if candidate.state is State.ASKED:
-            candidate.state = State.SLOW
+        if candidate.state is _ASKED:
+            candidate.state = _SLOW
             self._in_flight -= 1
             self._slow += 1
 
@@ -138,10 +153,12 @@ class Lookup:
         """Note that a candidate answered, and whom it named.
 
         A sender whose id is not the one it was known by does not stand where it was thought to, so
-        it cannot be among the closest; whom it named may still help.
+        it cannot be among the closest, and one that is not trusted may not; whom it named may still
+        help.
         """
         candidate = self._by_endpoint[sender.endpoint]
-        self._settle(candidate, State.ANSWERED if candidate.contact == sender else State.FAILED)
+        is_result = candidate.contact == sender and self._scrutiny.counts(sender)
+        self._settle(candidate, _ANSWERED if is_result else _FAILED)
         self.add(contacts)
 
     def failed(self, endpoint: Endpoint) -> None:
@@ -149,16 +166,16 @@ class Lookup:
         candidate = self._by_endpoint[endpoint]
         candidate.open -= 1
         if candidate.open == 0:
-            self._settle(candidate, State.FAILED)
+            self._settle(candidate, _FAILED)
 
     @property
     def is_done(self) -> bool:
         """Whether the K nearest living candidates have answered, or nobody is left to ask."""
         spent = self._asked >= QUERIES_MAX
-        undecided = _IN_FLIGHT if spent else (*_IN_FLIGHT, State.WAITING)
+        undecided = _IN_FLIGHT if spent else _UNDECIDED
         answered = 0
         for candidate in self._ranked:
-            if candidate.state is State.ANSWERED:
+            if candidate.state is _ANSWERED:
                 answered += 1
                 if answered == K:
                     return True
@@ -176,31 +193,25 @@ class Lookup:
 
         When the lookup is done the first K are its result.
         """
-        return [it.contact for it in self._ranked if it.state is State.ANSWERED]
+        return [it.contact for it in self._ranked if it.state is _ANSWERED]
 
     def _settle(self, candidate: _Candidate, state: State) -> None:
         """Give a candidate its last state; a second answer or failure changes nothing."""
-        if candidate.state is State.ASKED:
+        if candidate.state is _ASKED:
             self._in_flight -= 1
-        if candidate.state in (State.ANSWERED, State.FAILED):
+        if candidate.state in (_ANSWERED, _FAILED):
             return
         candidate.state = state
-        if state is State.ANSWERED:
+        if state is _ANSWERED:
             self.answered_count += 1
         else:
             self.failed_count += 1
-
-    def _is_crowded(self, endpoint: Endpoint) -> bool:
-        """Tell whether a public endpoint's network has a candidate already; note it if not."""
-        if scope_of(endpoint) is not Scope.GLOBAL:
-            return False
-        return self._networks.setdefault(network_of(endpoint), endpoint) != endpoint
 
     def _trim(self) -> None:
         """Let the farthest candidates go that were never asked."""
         for index in range(len(self._ranked) - 1, CANDIDATES_MAX - 1, -1):
             candidate = self._ranked[index]
-            if candidate.state is State.WAITING:
+            if candidate.state is _WAITING:
                 del self._ranked[index]
                 del self._by_endpoint[candidate.contact.endpoint]
-                self._networks.pop(network_of(candidate.contact.endpoint), None)
+                self._scrutiny.forget(candidate.contact.endpoint)

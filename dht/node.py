@@ -34,9 +34,10 @@ from dht.bootstrap import (
 )
 from dht.contact import Contact, Endpoint, Family
 from dht.driver import EngineDriver
-from dht.engine import Engine, EngineStatistics
+from dht.engine import Engine
 from dht.errors import CannotListen, NodeClosed, NotBootstrapped, QueryRefused
-from dht.inquiry import Call
+from dht.figures import EngineStatistics
+from dht.inquiry import Call, InquiryT
 from dht.joint import JointSearch, PeerStream, search_all, stream_peers
 from dht.keyspace import InfoHash, NodeId, distance, random_id
 from dht.krpc import PING
@@ -47,6 +48,7 @@ from dht.ratelimit import Budget, FlowBudget, SourceLimiter
 from dht.routing import K
 from dht.search import Announcement, FindNodes, FindPeers, PurposeT
 from dht.state import SavedNode, State
+from dht.suspicion import Suspicion
 from dht.udp import UdpSocket
 
 _log = get_logger(__name__)
@@ -68,7 +70,9 @@ class NodeSettings:
         bootstrap: Hosts to begin with when no saved state helps.
         state: File for ids and contacts between runs; None to forget.
         budget: How many new remote endpoints a second.
-        read_only: Whether to answer no queries, as befits a short-lived process. Spec: BEP 43.
+        read_only: Whether to answer no queries, as befits a short-lived process; else the node
+            does so by itself for as long as strangers do not reach it. Spec: BEP 43.
+        strict_ids: Whether to know, and write to, only nodes with secure ids. Spec: BEP 42.
         limit_sources: Whether to bound the queries answered per source; off only for measurements.
     """
 
@@ -77,6 +81,7 @@ class NodeSettings:
     state: Path | None = None
     budget: Budget = Budget.HOME
     read_only: bool = False
+    strict_ids: bool = False
     limit_sources: bool = True
 
 
@@ -252,6 +257,16 @@ class Node:
             lambda now: driver.engine.call(endpoint, method, arguments, now=now)
         )
 
+    async def inquire(self, family: Family, inquiry: InquiryT) -> InquiryT:
+        """Carry out an inquiry of the caller's in a family that we have a socket for, to its end.
+
+        Raises:
+            NodeClosed: The node was closed meanwhile.
+            QueryRefused: Too much is going on.
+        """
+        (driver,) = (it for it in self._drivers if it.engine.family is family)
+        return await driver.finish(lambda now: driver.engine.inquire(inquiry, now=now))
+
     def statistics(self) -> NodeStatistics:
         """Return a snapshot of sizes, counts and the fate of the bootstrap hosts."""
         now = trio.current_time()
@@ -370,6 +385,7 @@ def _make_engine(
         limiter=SourceLimiter() if settings.limit_sources else SourceLimiter(rate=float("inf")),
         read_only=settings.read_only,
         own_endpoint=None if socket.is_unspecified else socket.endpoint,
+        suspicion=Suspicion(strict_ids=settings.strict_ids),
     )
 
 

@@ -1,9 +1,9 @@
-"""Limits: how much a stranger may ask of us, and how fast we may open flows.
+"""Limits: how much a stranger may ask of us, how much we ask of one, how fast we may open flows.
 
 `TokenBucket` is the usual one. `SourceLimiter` holds one per querying address, so that a flood
-costs its sender only. `FlowBudget` bounds what home routers die of, which is not bytes but entries
-in their translation table: it counts remote endpoints that were not spoken to lately, and
-everything we send first passes through it.
+costs its sender only. `Courtesy` is the same in the other direction. `FlowBudget` bounds what home
+routers die of, which is not bytes but entries in their translation table: it counts remote
+endpoints that were not spoken to lately, and everything we send first passes through it.
 
 Spec: none in the BEPs. Figures: libtorrent blocks an address for 5 minutes after 50 messages in 10
 s; a widespread router holds 8,192 entries for 30 s each and slows down above a third of that, which
@@ -14,7 +14,7 @@ from collections import OrderedDict
 from enum import Enum
 from typing import Final
 
-from dht.contact import Endpoint, Scope, address_of, network_of, scope_of
+from dht.contact import Endpoint, address_of, is_global, network_of
 
 QUERIES_PER_S: Final = 5.0
 """Queries answered from one address, sustained; what libtorrent tolerates."""
@@ -24,6 +24,21 @@ QUERIES_BURST: Final = 50.0
 
 BLOCK_S: Final = 300.0
 """How long an address is ignored once it keeps asking far beyond the limit."""
+
+WRITES_PER_S: Final = 0.1
+"""Queries that make us store something, from one address, sustained: each may fill a place for half
+an hour, so an address fills 230 of our 10,000; of what one client announces little comes to us."""
+
+WRITES_BURST: Final = 50.0
+"""Such queries from one address at once."""
+
+ASKED_PER_S: Final = 0.5
+ASKED_BURST: Final = 5.0
+"""Queries of ours to one address: ten in any 10 s, while the strictest known node answers 2 a
+second, and another blocks an address for 5 minutes after 50 in 10 s."""
+
+PARTIES_MAX: Final = 20_000
+"""Addresses that we remember to have asked: what a home budget reaches in four minutes."""
 
 ABUSE_EXCESS: Final = 100
 """Refused queries in a row after which an address is blocked."""
@@ -92,10 +107,11 @@ class TokenBucket:
 
 
 class _Source:
-    __slots__ = ("blocked_until", "bucket", "refused")
+    __slots__ = ("blocked_until", "bucket", "refused", "writes")
 
     def __init__(self, bucket: TokenBucket) -> None:
         self.bucket = bucket
+        self.writes: TokenBucket | None = None
         self.refused = 0
         self.blocked_until = 0.0
 
@@ -130,6 +146,15 @@ class SourceLimiter:
             entry.blocked_until, entry.refused = now + BLOCK_S, 0
         return False
 
+    def admits_write(self, source: Endpoint, *, now: float) -> bool:
+        """Count a query from `source` that would have us store something; tell whether to do so."""
+        if self._unlimited:
+            return True
+        entry = self._entry(_party(source), now)
+        if entry.writes is None:
+            entry.writes = TokenBucket(WRITES_PER_S, WRITES_BURST, now=now)
+        return entry.writes.take(now=now)
+
     def _entry(self, party: bytes, now: float) -> _Source:
         entry = self._sources.get(party)
         if entry is None:
@@ -142,9 +167,42 @@ class SourceLimiter:
 
 
 def _party(source: Endpoint) -> bytes:
-    if scope_of(source) is not Scope.GLOBAL:
+    if not is_global(source):
         return source
     return address_of(source) if len(source) == 6 else network_of(source)
+
+
+class Courtesy:
+    """Bounds our queries per address asked, outside local networks.
+
+    For each address one moment is kept, as in the generic cell rate algorithm: until when the
+    queries sent so far last, if they are taken to be evenly spaced.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nobody asked."""
+        self._asked: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+
+    def ready_at(self, to: Endpoint, *, now: float) -> float:
+        """Return from when on an endpoint may be asked: `now` or later, in monotonic seconds."""
+        known = self._asked.get(_party(to))
+        return now if known is None else max(now, known[0] - (ASKED_BURST - 1) / ASKED_PER_S)
+
+    def asked(self, to: Endpoint, *, now: float) -> None:
+        """Count a query."""
+        if not is_global(to):
+            return
+        party = _party(to)
+        spaced_until, _ = self._asked.get(party, (now, now))
+        self._asked[party] = (max(spaced_until, now) + 1 / ASKED_PER_S, now)
+        self._asked.move_to_end(party)
+        if len(self._asked) > PARTIES_MAX:
+            self._asked.popitem(last=False)
+
+    def asked_at(self, to: Endpoint) -> float:
+        """Return when an address was asked last, in monotonic seconds; minus infinity if never."""
+        known = self._asked.get(_party(to))
+        return float("-inf") if known is None else known[1]
 
 
 class FlowBudget:

@@ -13,7 +13,8 @@ For the commonest work, answering find_node, answers are kept ready (`dht.prepar
 
 Departures from the paper and BEP 5: a replacement cache per bucket (as in the Kademlia paper's
 section 4.1) instead of pinging before each insertion; one entry per public address and one per /24
-or /64 in a bucket, so that a party with many addresses gains little.
+or /64 in a bucket, so that a party with many addresses gains little; a node whose id is tied to its
+address goes before one that chose its id (BEP 42).
 
 Spec: BEP 5 "Routing Table"; Maymounkov and Mazieres, "Kademlia" (2002), sections 2.4 and 4.1.
 """
@@ -23,7 +24,15 @@ from enum import Enum
 from heapq import nsmallest
 from typing import Final
 
-from dht.contact import Contact, Endpoint, Family, Scope, address_of, network_of, scope_of
+from dht.contact import (
+    Contact,
+    Endpoint,
+    Family,
+    address_of,
+    has_secure_id,
+    is_global,
+    network_of,
+)
 from dht.keyspace import ID_BITS, NodeId, shared_prefix
 from dht.prepared import PreparedNodes
 
@@ -64,9 +73,10 @@ class Node:
             monotonic seconds.
         failures: Queries in a row that it left unanswered.
         rtt_s: Its last round trip in seconds.
+        is_secure: Whether its id fits its address. Spec: BEP 42.
     """
 
-    __slots__ = ("contact", "failures", "heard_at", "key", "rtt_s")
+    __slots__ = ("contact", "failures", "heard_at", "is_secure", "key", "rtt_s")
 
     def __init__(self, contact: Contact, *, heard_at: float, rtt_s: float) -> None:
         """Create the entry of a node that has just answered."""
@@ -75,6 +85,7 @@ class Node:
         self.heard_at = heard_at
         self.failures = 0
         self.rtt_s = rtt_s
+        self.is_secure = has_secure_id(contact)
 
     def is_good(self, *, now: float) -> bool:
         """Tell whether the node was heard within 15 minutes and has not failed since."""
@@ -109,17 +120,21 @@ _Pick = Callable[[_Bucket], list[Node]]
 class RoutingTable:
     """The nodes of one family that a node with one id knows."""
 
-    def __init__(self, own_id: NodeId, family: Family, *, now: float) -> None:
+    def __init__(
+        self, own_id: NodeId, family: Family, *, now: float, strict_ids: bool = False
+    ) -> None:
         """Create an empty table.
 
         Args:
             own_id: The id around which knowledge is dense.
             family: Of all endpoints in the table. Spec: BEP 32.
             now: Monotonic seconds.
+            strict_ids: Whether to enter only nodes whose id fits their address. Spec: BEP 42.
         """
         self.own_id = own_id
         self.family = family
         self._own_key = int.from_bytes(own_id)
+        self._strict_ids = strict_ids
         self._buckets = [_Bucket([], changed_at=now)]
         self._by_identity: dict[bytes, Node] = {}
         self._per_network: dict[bytes, int] = {}
@@ -164,14 +179,15 @@ class RoutingTable:
             self._remove(known)
         if contact.id == self.own_id:
             return False
-        return self._insert(Node(contact, heard_at=now, rtt_s=rtt_s), now)
+        node = Node(contact, heard_at=now, rtt_s=rtt_s)
+        return (node.is_secure or not self._strict_ids) and self._insert(node, now)
 
     def queried(self, contact: Contact, *, now: float) -> bool:
         """Note that a node queried us.
 
         Returns:
-            Whether it is a stranger for whom there would be room: whether to ping it, for only an
-            answer makes it an entry.
+            Whether to ping it, for only an answer makes it an entry: it is a stranger for whom
+            there would be room, or seems to have another id than it had.
         """
         known = self._by_identity.get(_identity(contact.endpoint))
         if known is None:
@@ -180,7 +196,8 @@ class RoutingTable:
             if not known.is_good(now=now):
                 self._forget_prepared()
             known.heard_at = now
-        return False
+            return False
+        return known.contact.endpoint == contact.endpoint and contact.id != self.own_id
 
     def failed(self, endpoint: Endpoint) -> None:
         """Note that a node left a query unanswered until its hard deadline."""
@@ -194,6 +211,22 @@ class RoutingTable:
             self._replace(node, bucket)
         elif node.failures >= FAILURES_DROPPED:
             self._remove(node)
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """Drop the entry at an endpoint, if there is one."""
+        node = self.find(endpoint)
+        if node is not None:
+            self._remove(node)
+
+    def recentre(self, own_id: NodeId, *, now: float) -> None:
+        """Take another own id, and enter all nodes anew around it, as far as there is room."""
+        nodes = list(self)
+        self.own_id, self._own_key = own_id, int.from_bytes(own_id)
+        self._buckets = [_Bucket([], changed_at=now)]
+        self._by_identity.clear()
+        self._per_network.clear()
+        for node in nodes:
+            self._insert(node, now)
 
     # Whom to tell of, whom to ask
 
@@ -215,7 +248,7 @@ class RoutingTable:
         Spec: BEP 5 "find_node": good nodes only.
         """
         key = int.from_bytes(target)
-        bucket = self._bucket_of(key)
+        bucket = self._buckets[self._index_of(key)]
         prepared = bucket.prepared
         if prepared is None or now >= prepared.until:
             prepared = bucket.prepared = self._prepare(key, now)
@@ -223,8 +256,7 @@ class RoutingTable:
 
     def questionable(self, *, now: float) -> list[Node]:
         """Return the entries that fell silent or failed and need a ping, longest silent first."""
-        doubtful = [node for node in self if not node.is_good(now=now)]
-        return sorted(doubtful, key=lambda node: node.heard_at)
+        return sorted(self._doubtful(now), key=lambda node: node.heard_at)
 
     def stale_prefixes(self, *, now: float) -> list[int]:
         """Return the indices of buckets in which nothing changed for `GOOD_FOR_S`.
@@ -250,15 +282,25 @@ class RoutingTable:
 
     def good_count(self, *, now: float) -> int:
         """Return how many entries are good."""
-        return sum(node.is_good(now=now) for node in self)
+        return len(self) - len(self._doubtful(now))
 
     # Inside
+
+    def _doubtful(self, now: float) -> list[Node]:
+        """Return the entries that are not good; spelled out, for upkeep asks at every tick."""
+        return [
+            node
+            for bucket in self._buckets
+            for node in bucket.nodes
+            if node.failures or now >= node.heard_at + GOOD_FOR_S
+        ]
 
     def _bucket_of(self, key: int) -> _Bucket:
         return self._buckets[self._index_of(key)]
 
     def _index_of(self, key: int) -> int:
-        return min(ID_BITS - (key ^ self._own_key).bit_length(), len(self._buckets) - 1)
+        shared, last = ID_BITS - (key ^ self._own_key).bit_length(), len(self._buckets) - 1
+        return shared if shared < last else last
 
     def _nearest(self, target: bytes, count: int, pick: _Pick) -> list[Node]:
         key = int.from_bytes(target)
@@ -319,12 +361,12 @@ class RoutingTable:
             if waiting.contact.endpoint != node.contact.endpoint
         ][-(REPLACEMENTS_MAX - 1) :]
         bucket.replacements.append(node)
-        bad = next((entry for entry in bucket.nodes if entry.failures >= FAILURES_BAD), None)
-        if bad is None:
+        loser = _loser(bucket.nodes, node)
+        if loser is None:
             return False
-        self._replace(bad, bucket)
+        self._replace(loser, bucket)
         bucket.changed_at = now
-        return True
+        return self._by_identity.get(_identity(node.contact.endpoint)) is node
 
     def _has_room(self, contact: Contact, now: float) -> bool:
         index = self._index_of(int.from_bytes(contact.id))
@@ -371,8 +413,9 @@ class RoutingTable:
                 del self._per_network[network]
 
     def _replace(self, node: Node, bucket: _Bucket) -> None:
-        """Let the replacement heard from last take the place of a bad node."""
+        """Let a replacement take the place of a node: a secure one if possible, then the latest."""
         self._remove(node)
+        bucket.replacements.sort(key=lambda waiting: waiting.is_secure)
         while bucket.replacements:
             newcomer = bucket.replacements.pop()
             known = _identity(newcomer.contact.endpoint) in self._by_identity
@@ -391,14 +434,26 @@ class RoutingTable:
         )
 
 
+def _loser(entries: list[Node], newcomer: Node) -> Node | None:
+    """Return the entry of a full bucket that gives way to a newcomer, if one does.
+
+    A bad one does, else one whose id is not secure if that of the newcomer is: the slowest of them.
+    """
+    bad = next((entry for entry in entries if entry.failures >= FAILURES_BAD), None)
+    if bad is not None or not newcomer.is_secure:
+        return bad
+    insecure = [entry for entry in entries if not entry.is_secure]
+    return max(insecure, key=lambda entry: entry.rtt_s, default=None)
+
+
 def _compact(nodes: list[Node]) -> bytes:
     return b"".join(node.contact.compact() for node in nodes)
 
 
 def _identity(endpoint: Endpoint) -> bytes:
     """Return what an entry is unique by: its address if public; a local one may hold many nodes."""
-    return address_of(endpoint) if scope_of(endpoint) is Scope.GLOBAL else endpoint
+    return address_of(endpoint) if is_global(endpoint) else endpoint
 
 
 def _network(endpoint: Endpoint) -> bytes | None:
-    return network_of(endpoint) if scope_of(endpoint) is Scope.GLOBAL else None
+    return network_of(endpoint) if is_global(endpoint) else None

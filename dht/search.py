@@ -8,6 +8,7 @@ suffice.
 Spec: BEP 5 "DHT Queries".
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -197,19 +198,15 @@ class Search(Generic[PurposeT_co]):
         self.answers_from_routers: list[Endpoint] = []
         self.silent_routers: list[Endpoint] = []
         self._routers = list(dict.fromkeys(routers))
-        self._routers_asked: set[Endpoint] = set()
+        self._routers_asked: Counter[Endpoint] = Counter()
+        self._routers_met: set[Endpoint] = set()
         self._tokens: dict[Endpoint, bytes] = {}
         self._writes: list[Request] | None = None
         self._writes_open: dict[Endpoint, None] = {}
 
     def add_routers(self, routers: Iterable[Endpoint]) -> None:
         """Take in further bootstrap hosts, whose names were resolved meanwhile."""
-        known = {
-            *self._routers,
-            *self._routers_asked,
-            *self.answers_from_routers,
-            *self.silent_routers,
-        }
+        known = {*self._routers, *self._routers_met}
         self._routers += [it for it in dict.fromkeys(routers) if it not in known]
 
     @property
@@ -232,7 +229,9 @@ class Search(Generic[PurposeT_co]):
     def sent(self, request: Request) -> None:
         """Note that the request that `next_request` gave went out."""
         if self._needs_routers:
-            self._routers_asked.add(self._routers.pop(0))
+            router = self._routers.pop(0)
+            self._routers_asked[router] += 1
+            self._routers_met.add(router)
         elif self._writes and request is self._writes[0]:
             self._writes_open[self._writes.pop(0).endpoint] = None
         else:
@@ -244,10 +243,8 @@ class Search(Generic[PurposeT_co]):
         if endpoint in self._writes_open:
             del self._writes_open[endpoint]
             self.purpose.accepted(sender)
-        elif endpoint in self._routers_asked:
-            self._routers_asked.discard(endpoint)
-            self.answers_from_routers.append(endpoint)
-            self.lookup.add(answer.contacts)
+        elif endpoint in self._routers_met:
+            self._router_answered(endpoint, answer)
         else:
             if answer.token is not None:
                 self._tokens[endpoint] = answer.token
@@ -255,8 +252,12 @@ class Search(Generic[PurposeT_co]):
             self.purpose.take(sender, answer)
 
     def slow(self, endpoint: Endpoint) -> None:
-        """Let somebody else be asked beside a slow candidate."""
-        if endpoint not in self._routers_asked and endpoint not in self._writes_open:
+        """Let somebody else be asked beside a slow candidate, or a router once more."""
+        if endpoint in self._routers_met:
+            # Nothing else is known: one lost datagram must not decide on the whole join.
+            if not self.answers_from_routers and self._routers_asked[endpoint] == 1:
+                self._routers.append(endpoint)
+        elif endpoint not in self._writes_open:
             self.lookup.slow(endpoint)
 
     def failed(self, endpoint: Endpoint, error: QueryError) -> None:
@@ -264,9 +265,8 @@ class Search(Generic[PurposeT_co]):
         if endpoint in self._writes_open:
             del self._writes_open[endpoint]
             self.purpose.refused(endpoint, error)
-        elif endpoint in self._routers_asked:
-            self._routers_asked.discard(endpoint)
-            self.silent_routers.append(endpoint)
+        elif endpoint in self._routers_met:
+            self._router_failed(endpoint)
         else:
             self.lookup.failed(endpoint)
 
@@ -278,6 +278,22 @@ class Search(Generic[PurposeT_co]):
     def take_findings(self) -> list[PeersNamed]:
         """Return what was found since the last call."""
         return self.purpose.take_findings()
+
+    def _router_answered(self, router: Endpoint, answer: Answer) -> None:
+        del self._routers_asked[router]
+        self._routers = [it for it in self._routers if it != router]
+        if router not in self.answers_from_routers:
+            self.answers_from_routers.append(router)
+            self.lookup.add(answer.contacts)
+
+    def _router_failed(self, router: Endpoint) -> None:
+        """Note a query to a router that got no answer; it may have got another that does."""
+        self._routers_asked[router] -= 1
+        if self._routers_asked[router] > 0:
+            return
+        del self._routers_asked[router]
+        if router not in self.answers_from_routers:
+            self.silent_routers.append(router)
 
     def _prepared_writes(self) -> list[Request]:
         """Return what is still to be written; put together once, when the walk is over."""

@@ -123,11 +123,11 @@ class Transactions(Generic[Owner]):
         if len(self._open) >= IN_FLIGHT_MAX:
             raise QueryRefused("too many queries in flight")
         id = self._rng.randbytes(TRANSACTION_ID_BYTES)
-        while endpoint + id in self._open:
+        while id in self._open:
             id = self._rng.randbytes(TRANSACTION_ID_BYTES)
         trips = self.round_trips
         transaction = Transaction(id, endpoint, owner, sent_at=now, fails_at=now + trips.fail_s)
-        self._open[endpoint + id] = transaction
+        self._open[id] = transaction
         self._push(now + trips.slow_s, False, transaction)
         return transaction
 
@@ -138,11 +138,17 @@ class Transactions(Generic[Owner]):
             None if nothing with this id was asked of this very endpoint, or it was answered or has
             failed already.
         """
-        transaction = self._open.pop(source + id, None)
-        if transaction is not None:
-            transaction.open = False
-            self.round_trips.observe(now - transaction.sent_at)
+        transaction = self._open.get(id)
+        if transaction is None or transaction.endpoint != source:
+            return None
+        del self._open[id]
+        transaction.open = False
+        self.round_trips.observe(now - transaction.sent_at)
         return transaction
+
+    def has(self, id: bytes) -> bool:
+        """Tell whether a query with this id is in flight, to whomever."""
+        return id in self._open
 
     def abandon(self, owner: Owner) -> None:
         """Forget every query of an owner; answers that still come are not matched."""
@@ -158,7 +164,7 @@ class Transactions(Generic[Owner]):
                 continue
             if hard:
                 transaction.open = False
-                del self._open[transaction.endpoint + transaction.id]
+                del self._open[transaction.id]
             else:
                 self._push(transaction.fails_at, True, transaction)
             passed.append(Expiry(transaction, hard))

@@ -14,6 +14,7 @@ import errno
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, Protocol, Self
 
 import trio
@@ -37,6 +38,9 @@ QUEUE_MAX: Final = 1_024
 
 RECEIVE_BUFFER_BYTES: Final = 4 * 1_024 * 1_024
 """Asked of the kernel, which may grant less: some seconds of a busy node's traffic."""
+
+ADDRESSES_CACHED: Final = 4_096
+"""Addresses remembered in each form: whoever sends a datagram is soon sent another."""
 
 Datagram = tuple[bytes, Endpoint]
 """A datagram and its other end: the source of a received one, the destination of one to be sent."""
@@ -120,12 +124,10 @@ class UdpSocket:
         }
         return dict(sorted((counts | self._counts).items()))
 
-    def send(self, data: bytes, to: Endpoint) -> None:
-        """Send a datagram now, or soon; never waits and never fails, but may drop and count."""
-        if self._queue:
-            self._enqueue(data, to)
-            return
-        if not self._try_send(data, to):
+    def send(self, datagrams: Sequence[Datagram]) -> None:
+        """Send datagrams now, or soon; never waits and never fails, but may drop and count."""
+        sent = 0 if self._queue else self._send_now(datagrams)
+        for data, to in datagrams[sent:]:
             self._enqueue(data, to)
 
     async def serve(self, protocols: Sequence[DatagramProtocol]) -> None:
@@ -169,19 +171,19 @@ class UdpSocket:
         self._received += len(batch)
         return batch
 
-    def _try_send(self, data: bytes, to: Endpoint) -> bool:
-        """Hand a datagram to the kernel; return False if it has no room just now."""
-        try:
-            self._sock.sendto(data, _socket_address(to))
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if not self._is_passing(error):
-                raise
-            return True
-        self._sent += 1
-        self._bytes_sent += len(data)
-        return True
+    def _send_now(self, datagrams: Sequence[Datagram]) -> int:
+        """Hand datagrams to the kernel; return how many it took before it had no more room."""
+        send = self._sock.sendto
+        for position, (data, to) in enumerate(datagrams):
+            try:
+                self._bytes_sent += send(data, _socket_address(to))
+                self._sent += 1
+            except BlockingIOError:
+                return position
+            except OSError as error:
+                if not self._is_passing(error):
+                    raise
+        return len(datagrams)
 
     def _enqueue(self, data: bytes, to: Endpoint) -> None:
         if len(self._queue) >= QUEUE_MAX:
@@ -195,7 +197,7 @@ class UdpSocket:
             await self._queue_filled.wait()
             while self._queue:
                 await trio.lowlevel.wait_writable(self._sock)
-                while self._queue and self._try_send(*self._queue[0]):
+                for _ in range(self._send_now(list(self._queue))):
                     self._queue.popleft()
             self._queue_filled = trio.Event()
 
@@ -223,6 +225,7 @@ def _partition(
     return mine, [it for it in batch if not belongs(it[0])]
 
 
+@lru_cache(ADDRESSES_CACHED)
 def _read_address(address: tuple[str, int] | tuple[str, int, int, int]) -> Endpoint:
     host, port = address[0], address[1]
     if ":" not in host:
@@ -230,6 +233,7 @@ def _read_address(address: tuple[str, int] | tuple[str, int, int, int]) -> Endpo
     return Endpoint(socket.inet_pton(socket.AF_INET6, host.partition("%")[0]) + port.to_bytes(2))
 
 
+@lru_cache(ADDRESSES_CACHED)
 def _socket_address(to: Endpoint) -> tuple[str, int]:
     port = to[-2] << 8 | to[-1]
     if len(to) == 6:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from dht.contact import Contact, Endpoint
 from dht.keyspace import NodeId, random_id_sharing, random_id_with_prefix
 from dht.ratelimit import TokenBucket
-from dht.routing import K, RoutingTable
+from dht.routing import K, Node, RoutingTable
 
 TICK_S: Final = 10.0
 """Seconds between looks at the table."""
@@ -130,7 +130,8 @@ class Upkeep:
         return True
 
     def _look_at_table(self, now: float) -> list[Task]:
-        tasks: list[Task] = list(self._pings(now))
+        silent = self._table.questionable(now=now)
+        tasks: list[Task] = list(self._pings(silent, now))
         index = self._bucket_to_refresh(now)
         if index is not None:
             self._table.mark_refreshed(index, now=now)
@@ -138,7 +139,7 @@ class Upkeep:
         if now >= self._nearby_at and len(self._table):
             self._nearby_at = now + self._jittered(NEIGHBOURHOOD_S)
             tasks.append(FindNearby())
-        if self._join_at == float("inf") and self._is_lonely(now):
+        if self._join_at == float("inf") and len(self._table) - len(silent) < K:
             self._join_at = now
         return tasks
 
@@ -151,7 +152,7 @@ class Upkeep:
                 return index
         return next(iter(self._table.stale_prefixes(now=now)), None)
 
-    def _pings(self, now: float) -> list[PingNode]:
+    def _pings(self, silent: list[Node], now: float) -> list[PingNode]:
         """Return pings for the nodes silent longest: enough to reach the whole table in 15 min.
 
         Those pinged before go behind those not pinged yet: else a few dead nodes, always the ones
@@ -159,7 +160,7 @@ class Upkeep:
         """
         waiting = [
             node.contact.endpoint
-            for node in self._table.questionable(now=now)
+            for node in silent
             if not self._pinged_within(node.contact.endpoint, PING_AGAIN_S, now)
         ]
         waiting.sort(key=lambda endpoint: self._pinged.get(endpoint, float("-inf")))

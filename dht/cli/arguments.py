@@ -10,6 +10,7 @@ from cyclopts.validators import Number
 
 from dht.bootstrap import BootstrapHost, parse_host
 from dht.contact import PORT_MAX
+from dht.items import SALT_MAX
 from dht.keyspace import ID_BYTES, InfoHash, NodeId
 from dht.testnet import NODES_MAX
 
@@ -43,6 +44,27 @@ def parse_id(text: str) -> NodeId:
     return NodeId(node_id)
 
 
+def parse_salt(text: str) -> bytes:
+    """Read the salt of a mutable item: an even number of hexadecimal digits, at most 128.
+
+    Raises:
+        ValueError: It is something else.
+
+    Spec: BEP 44 "Mutable items"; BEP 46 (its form in links).
+    """
+    try:
+        salt = binascii.unhexlify(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no even number of hexadecimal digits") from error
+    if len(salt) > SALT_MAX:
+        raise ValueError(f"a salt of {len(salt)} bytes; {SALT_MAX} is the most")
+    return salt
+
+
+def _read_salt(_type: type, tokens: Sequence[Token]) -> bytes:
+    return parse_salt(tokens[0].value)
+
+
 def _read_info_hash(_type: type, tokens: Sequence[Token]) -> InfoHash:
     return parse_info_hash(tokens[0].value)
 
@@ -61,6 +83,12 @@ HashArgument = Annotated[
 IdArgument = Annotated[NodeId, Parameter(converter=_read_id, n_tokens=1, accepts_keys=False)]
 HostArgument = Annotated[
     BootstrapHost, Parameter(converter=_read_host, n_tokens=1, accepts_keys=False)
+]
+SaltOption = Annotated[
+    bytes,
+    Parameter(
+        metavar="HEX", converter=_read_salt, n_tokens=1, accepts_keys=False, show_default=False
+    ),
 ]
 PortArgument = Annotated[int, Parameter(validator=Number(gte=1, lte=PORT_MAX))]
 SizeOption = Annotated[int, Parameter(validator=Number(gte=1, lte=NODES_MAX), show_default=True)]

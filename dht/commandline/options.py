@@ -120,6 +120,7 @@ class CommonOptions(OutputOptions):
         state: Remember nodes between runs in this file. Default: a file in the cache folder; none
             on loopback.
         budget: New remote endpoints a second, which routers have to remember.
+        strict_ids: Trust only nodes whose id is tied to their address.
     """
 
     bind: Annotated[
@@ -147,6 +148,7 @@ class CommonOptions(OutputOptions):
         Parameter(metavar="PATH|none", show_choices=False, validator=_check_not_folder),
     ] = None
     budget: Annotated[Budget, Parameter(show_default=True)] = Budget.HOME
+    strict_ids: bool = False
 
     def node_settings(self, *, read_only: bool = False) -> NodeSettings:
         """Return the settings of the node that these options ask for.
@@ -168,6 +170,7 @@ class CommonOptions(OutputOptions):
             state=default_state if self.state is None else chosen_state,
             budget=self.budget,
             read_only=read_only,
+            strict_ids=self.strict_ids,
         )
 
 

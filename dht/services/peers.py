@@ -1,6 +1,7 @@
 """The methods that tell of peers: get_peers and announce_peer.
 
-Spec: BEP 5 "get_peers", "announce_peer"; BEP 33 (tokens withheld when there is no room).
+Spec: BEP 5 "get_peers", "announce_peer"; BEP 33 (scrape, noseed, and tokens withheld when there is
+no room).
 """
 
 import random
@@ -14,6 +15,7 @@ from dht.krpc import (
     ANNOUNCE_PEER,
     DATAGRAM_MAX,
     GET_PEERS,
+    NODES_KEYS,
     BadQuery,
     Query,
     flag_argument,
@@ -30,6 +32,8 @@ VALUES_MAX: Final = 50
 
 _FRAME_BYTES: Final = 150
 """What an answer needs beside nodes, values and transaction id: 124 bytes over IPv6, and room."""
+
+_VALUE_BYTES: Final = {it: len(f"{it.endpoint_bytes}:") + it.endpoint_bytes for it in Family}
 
 
 class PeerService:
@@ -60,13 +64,28 @@ class PeerService:
         info_hash = InfoHash(id_argument(query, b"info_hash"))
         values = self._directory.nodes(query, info_hash, now)
         family, address = self._directory.family, address_of(source)
+        if flag_argument(query, b"scrape"):
+            self._add_filters(values, info_hash, now)
         if self._store.has_room(info_hash, address, family, now=now):
             values[b"token"] = self._tokens.make(address, info_hash, now=now)
         count = _values_that_fit(values, query.transaction_id, family)
-        peers = self._store.sample(info_hash, family, count, self._rng, now=now)
+        noseed = flag_argument(query, b"noseed")
+        peers = self._store.sample(info_hash, family, count, self._rng, noseed=noseed, now=now)
         if peers:
             values[b"values"] = list(peers)
         return values
+
+    def _add_filters(self, values: dict[bytes, BValue], info_hash: InfoHash, now: float) -> None:
+        """Tell of the size of a swarm, if there is one. Spec: BEP 33 "BFsd", "BFpe"."""
+        family = self._directory.family
+        filters = self._store.filters(info_hash, family, now=now)
+        if filters is None:
+            return
+        if all(key in values for key in NODES_KEYS.values()):
+            # Filters and the nodes of both families are too much for one datagram.
+            del values[NODES_KEYS[Family.IPV6 if family is Family.IPV4 else Family.IPV4]]
+        values[b"BFsd"] = filters.seeds.to_bytes()
+        values[b"BFpe"] = filters.leechers.to_bytes()
 
     def _announce_peer(self, query: Query, source: Endpoint, now: float) -> dict[bytes, BValue]:
         info_hash = InfoHash(id_argument(query, b"info_hash"))
@@ -84,7 +103,8 @@ class PeerService:
 
 def _values_that_fit(values: dict[bytes, BValue], transaction_id: bytes, family: Family) -> int:
     """Return how many peers an answer has room for. Spec: BEP 32 "Message size"."""
-    nodes = sum(len(value) for value in values.values() if isinstance(value, bytes))
-    room = DATAGRAM_MAX - _FRAME_BYTES - nodes - len(transaction_id)
-    entry = family.endpoint_bytes + len(f"{family.endpoint_bytes}:")
-    return min(VALUES_MAX, room // entry)
+    room = DATAGRAM_MAX - _FRAME_BYTES - len(transaction_id)
+    for value in values.values():
+        if isinstance(value, bytes):
+            room -= len(value)
+    return max(0, min(VALUES_MAX, room // _VALUE_BYTES[family]))

@@ -43,15 +43,19 @@ CHECK_EVERY: Final = 100
 MEASURE_EVERY: Final = 10_000
 """Datagrams between two searches, visits of the neighbour, and looks at the memory."""
 
+PATIENCE_S: Final = 2.0
+"""Virtual seconds between two questions of the neighbour, one in five of which is a write."""
+
 SEARCHES_MAX: Final = 20
 """Searches at once; of the answers to them most are damaged or never come, so they last."""
 
 ACQUAINTANCES: Final = 60
 STRANGERS: Final = 300
 
-GROWTH_MAX: Final = 60_000
+GROWTH_MAX: Final = 250_000
 """Blocks of memory that may come on top of what there was at the first look: searches under way
-differ from one moment to another. A leak of one block a datagram passes this within seconds."""
+differ from one moment to another, and what is remembered of addresses fills up to its bounds,
+40,000 entries in all. A leak of one block a datagram passes this within seconds."""
 
 NEIGHBOUR: Final = Contact(NodeId(b"a polite neighbour.."), endpoint("9.9.9.9", 6881))
 ODD_SOURCES: Final = tuple(
@@ -90,6 +94,8 @@ class Siege:
         """Return a datagram, damaged or sound: a query, or an answer to one of the engine's own."""
         if self._asked and self._rng.random() < 0.5:
             query, self._source = self._asked.popleft()
+            if self._source == NEIGHBOUR.endpoint:
+                return encode_response(query.transaction_id, {b"id": NEIGHBOUR.id}, self._source)
             answer = self._answer_to(query)
             return self._mutator.damage(answer) if self._rng.random() < 0.5 else answer
         self._source = self._rng.choice(self._strangers)
@@ -164,8 +170,8 @@ class Siege:
     def _ask(self, method: bytes, arguments: dict[bytes, BValue]) -> Response:
         id = self._rng.randbytes(4)
         query = encode_query(id, method, {b"id": NEIGHBOUR.id, **arguments})
-        # Patience keeps the neighbour within what one address may ask.
-        self._now += 0.25
+        # Patience keeps the neighbour within what one address may ask, and write.
+        self._now += PATIENCE_S
         self._engine.receive_datagram(query, NEIGHBOUR.endpoint, now=self._now)
         answers = [
             message

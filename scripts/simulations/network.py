@@ -163,6 +163,11 @@ class VirtualNetwork:
                 raise Stuck(f"{len(self._awaited)} searches, after {limit_s} s")
             self._step()
 
+    def forget_searches(self) -> None:
+        """Drop the searches that have ended: a long run would keep them all."""
+        self._seekers.clear()
+        self.ended_at.clear()
+
     # Time
 
     def run(self, seconds: float) -> None:

@@ -117,8 +117,8 @@ async def test_a_forgotten_call_is_not_told_about() -> None:
 async def test_noise_is_left_to_other_protocols(patient_clock: trio.testing.MockClock) -> None:
     driver, stranger = make_driver(), UdpSocket.bind("127.0.0.1")
     async with running(driver):
-        stranger.send(b"\x21\x00not for us", driver.socket.endpoint)
-        stranger.send(b"d but not a message", driver.socket.endpoint)
+        stranger.send([(b"\x21\x00not for us", driver.socket.endpoint)])
+        stranger.send([(b"d but not a message", driver.socket.endpoint)])
         await trio.sleep(1)
     counts = driver.engine.statistics(now=trio.current_time()).counts
     assert counts["received"] == 1

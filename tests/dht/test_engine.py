@@ -228,7 +228,7 @@ def test_an_answer_from_elsewhere_is_dropped_and_the_query_stays_open(elsewhere:
     engine = wire.add()
     ping = engine.ping(public(1), now=0.0)
     wire.run_for(3 * LATENCY_S)
-    assert dropped(engine) == ["answer to nothing asked"]
+    assert dropped(engine) == ["wrong address"]
     assert not ping.is_done
     assert engine.statistics(now=wire.now).in_flight == 1
     wire.run_for(FAIL_MAX_S)

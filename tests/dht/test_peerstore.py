@@ -1,8 +1,11 @@
 import random
+from collections import Counter
+from collections.abc import Iterable
 
+from dht.bloom import AddressFilter
 from dht.contact import Endpoint, Family, address_of
 from dht.keyspace import InfoHash
-from dht.peerstore import PEER_LIFETIME_S, PeerStore
+from dht.peerstore import PEER_LIFETIME_S, PeerStore, SwarmFilters
 from tests.dht.samples import public, public6
 
 HASH = InfoHash(b"mnopqrstuvwxyz123456")
@@ -114,5 +117,82 @@ def test_a_sample_is_drawn_from_the_whole_swarm() -> None:
     assert len({peer for sample in samples for peer in sample}) == 100
 
 
+def test_a_sample_has_as_many_as_were_asked_for_and_none_twice() -> None:
+    rng, store = random.Random(1), PeerStore()
+    for serial in range(1, 13):
+        store.announce(HASH, public(serial), seed=False, now=0.0)
+        for count in range(15):
+            sample = store.sample(HASH, Family.IPV4, count, rng, now=0.0)
+            assert len(sample) == len(set(sample)) == min(count, serial)
+
+
+def test_every_peer_is_drawn_equally_often() -> None:
+    rng, store = random.Random(1), PeerStore()
+    for serial in range(1, 61):
+        store.announce(HASH, public(serial), seed=False, now=0.0)
+    drawn = Counter(
+        peer for _ in range(600) for peer in store.sample(HASH, Family.IPV4, 10, rng, now=0.0)
+    )
+    assert 60 < min(drawn.values()) <= max(drawn.values()) < 140
+
+
 def test_a_swarm_nobody_announced_is_empty() -> None:
     assert peers(PeerStore(), now=0.0) == []
+
+
+def test_who_wants_no_seeds_gets_those_where_others_do_not_suffice() -> None:
+    """BEP 33: noseed is best effort."""
+    store = PeerStore()
+    for serial in range(10):
+        store.announce(HASH, public(serial), seed=serial >= 4, now=0.0)
+
+    def sample(count: int) -> set[Endpoint]:
+        rng = random.Random(1)
+        return set(store.sample(HASH, Family.IPV4, count, rng, noseed=True, now=0.0))
+
+    others = {public(serial) for serial in range(4)}
+    assert sample(3) < others
+    assert sample(4) == others
+    assert len(sample(6)) == 6
+    assert sample(6) > others
+
+
+def filters_of(*seeds: int, others: Iterable[int] = ()) -> SwarmFilters:
+    """The filters of peers with these serials."""
+    return SwarmFilters(
+        AddressFilter.of(address_of(public(serial)) for serial in seeds),
+        AddressFilter.of(address_of(public(serial)) for serial in others),
+    )
+
+
+def test_filters_follow_the_swarm() -> None:
+    store = PeerStore()
+    assert store.filters(HASH, Family.IPV4, now=0.0) is None
+    store.announce(HASH, public(1), seed=False, now=0.0)
+    assert store.filters(HASH, Family.IPV4, now=0.0) == filters_of(others=[1])
+    store.announce(HASH, public(2), seed=True, now=100.0)
+    assert store.filters(HASH, Family.IPV4, now=100.0) == filters_of(2, others=[1])
+    store.announce(HASH, public(1), seed=True, now=200.0)
+    assert store.filters(HASH, Family.IPV4, now=200.0) == filters_of(1, 2)
+    assert store.filters(HASH, Family.IPV4, now=PEER_LIFETIME_S + 100) == filters_of(1)
+    assert store.filters(HASH, Family.IPV4, now=PEER_LIFETIME_S + 200) is None
+
+
+def test_filters_are_made_once_for_many_questions() -> None:
+    store = PeerStore()
+    store.announce(HASH, public(1), seed=False, now=0.0)
+    assert store.filters(HASH, Family.IPV4, now=0.0) is store.filters(HASH, Family.IPV4, now=1.0)
+    assert store.filters(HASH, Family.IPV6, now=0.0) is None
+
+
+def test_what_is_held_can_be_listed_until_it_expires() -> None:
+    store = PeerStore()
+    assert store.info_hashes(Family.IPV4, now=0.0) == []
+    store.announce(info_hash(1), public(1), seed=False, now=0.0)
+    store.announce(info_hash(2), public6(1), seed=False, now=100.0)
+    assert store.info_hashes(Family.IPV4, now=100.0) == [info_hash(1)]
+    assert store.info_hashes(Family.IPV6, now=100.0) == [info_hash(2)]
+    assert store.holds(info_hash(1), Family.IPV4, now=100.0)
+    assert not store.holds(info_hash(1), Family.IPV6, now=100.0)
+    assert not store.holds(info_hash(1), Family.IPV4, now=PEER_LIFETIME_S)
+    assert store.info_hashes(Family.IPV4, now=PEER_LIFETIME_S) == []

@@ -7,13 +7,19 @@ from hypothesis import strategies as st
 from dht.contact import Endpoint, parse_endpoint
 from dht.ratelimit import (
     ABUSE_EXCESS,
+    ASKED_BURST,
+    ASKED_PER_S,
     BLOCK_S,
     FLOW_LIFETIME_S,
     FLOWS_MAX,
+    PARTIES_MAX,
     QUERIES_BURST,
     QUERIES_PER_S,
     SOURCES_MAX,
+    WRITES_BURST,
+    WRITES_PER_S,
     Budget,
+    Courtesy,
     FlowBudget,
     SourceLimiter,
     TokenBucket,
@@ -172,3 +178,56 @@ def test_so_many_flows_are_remembered_and_no_more() -> None:
 def test_a_budget_is_new_endpoints_per_second(budget: Budget, endpoints_per_s: float) -> None:
     assert budget.endpoints_per_s == endpoints_per_s
     assert FlowBudget(budget.endpoints_per_s, now=0.0).endpoints_per_s == endpoints_per_s
+
+
+# What makes us store, and what we ask
+
+
+def test_writes_have_a_limit_of_their_own() -> None:
+    limiter = SourceLimiter()
+    wrote = sum(limiter.admits_write(public(1), now=0.0) for _ in range(1_000))
+    assert wrote == WRITES_BURST
+    assert limiter.admits_write(public(2), now=0.0)
+    assert limiter.admits(public(1), now=0.0)
+    assert limiter.admits_write(public(1), now=1 / WRITES_PER_S)
+
+
+def test_an_unlimited_limiter_does_not_limit_writes() -> None:
+    limiter = SourceLimiter(rate=math.inf)
+    assert all(limiter.admits_write(public(1), now=0.0) for _ in range(1_000))
+
+
+def asked_within(courtesy: Courtesy, to: Endpoint, *, seconds: float) -> int:
+    """Return how many queries leave for an endpoint if as many are sent as may be."""
+    now, sent = 0.0, 0
+    while (now := courtesy.ready_at(to, now=now)) < seconds and sent < 100:
+        courtesy.asked(to, now=now)
+        sent += 1
+    return sent
+
+
+@pytest.mark.parametrize("to", [public(1), public6(1)])
+def test_an_address_is_asked_ten_times_in_ten_seconds_at_most(to: Endpoint) -> None:
+    assert asked_within(Courtesy(), to, seconds=0.1) == ASKED_BURST
+    assert asked_within(Courtesy(), to, seconds=10.0) == ASKED_BURST + 10 * ASKED_PER_S - 1
+
+
+def test_an_address_is_asked_as_one_whatever_the_port() -> None:
+    courtesy = Courtesy()
+    asked_within(courtesy, public(1, port=1), seconds=0.1)
+    assert courtesy.ready_at(public(1, port=2), now=0.0) > 0.0
+    assert courtesy.ready_at(public(2), now=0.0) == 0.0
+    assert courtesy.asked_at(public(1, port=3)) == 0.0
+
+
+def test_local_nodes_may_be_asked_at_will() -> None:
+    courtesy = Courtesy()
+    assert asked_within(courtesy, loopback(1), seconds=1.0) == 100
+    assert courtesy.asked_at(loopback(1)) == -math.inf
+
+
+def test_addresses_asked_are_forgotten_in_time() -> None:
+    courtesy = Courtesy()
+    for serial in range(PARTIES_MAX + 1):
+        courtesy.asked(Endpoint(b"\x08" + serial.to_bytes(3) + b"\0\1"), now=0.0)
+    assert courtesy.asked_at(Endpoint(b"\x08" + bytes(3) + b"\0\1")) == -math.inf

@@ -258,10 +258,10 @@ def test_a_known_endpoint_with_a_new_id_loses_its_entry_and_gets_another() -> No
     assert [node.contact for node in table] == [renamed]
 
 
-def test_a_query_under_a_new_id_neither_enters_nor_refreshes() -> None:
+def test_a_query_under_a_new_id_deserves_a_ping_but_neither_enters_nor_refreshes() -> None:
     table = fresh_table()
     answered(table, contact(0))
-    assert not table.queried(Contact(node_id(3), contact(0).endpoint), now=500.0)
+    assert table.queried(Contact(node_id(3), contact(0).endpoint), now=500.0)
     assert table.good_count(now=GOOD_FOR_S) == 0
 
 

@@ -268,3 +268,40 @@ def test_a_late_answer_that_prolongs_the_walk_does_not_disturb_the_announcing() 
         reply(search, it, answer())
     assert is_done(search)
     assert set(search.purpose.announced_to) == set(ladder(K))
+
+
+# A router's lost datagram
+
+
+def test_a_slow_router_is_asked_once_more_and_then_no_more() -> None:
+    search = node_search(ZERO_ID, routers=ROUTERS[:1])
+    send(search)
+    search.slow(ROUTERS[0])
+    assert send(search).endpoint == ROUTERS[0]
+    search.slow(ROUTERS[0])
+    assert search.next_request() is None
+    search.failed(ROUTERS[0], TIMEOUT)
+    assert not is_done(search)
+    search.failed(ROUTERS[0], TIMEOUT)
+    assert is_done(search)
+    assert search.silent_routers == ROUTERS[:1]
+
+
+def test_a_router_that_answers_the_second_time_has_answered() -> None:
+    search = node_search(ZERO_ID, routers=ROUTERS[:1])
+    send(search)
+    search.slow(ROUTERS[0])
+    send(search)
+    reply(search, Contact(ZERO_ID, ROUTERS[0]), answer([contact(1)]))
+    search.failed(ROUTERS[0], TIMEOUT)
+    assert search.answers_from_routers == ROUTERS[:1]
+    assert search.silent_routers == []
+    assert send(search).endpoint == contact(1).endpoint
+
+
+def test_no_slow_router_is_asked_again_when_another_has_answered() -> None:
+    search = node_search(ZERO_ID, routers=ROUTERS)
+    send_all(search)
+    reply(search, Contact(ZERO_ID, ROUTERS[1]), answer([contact(1)]))
+    search.slow(ROUTERS[0])
+    assert [it.endpoint for it in send_all(search)] == [contact(1).endpoint]

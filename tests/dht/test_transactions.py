@@ -86,16 +86,17 @@ def test_ids_are_four_bytes_and_hard_to_guess() -> None:
     assert sorted(ids) != ids
 
 
-def test_an_id_in_use_at_an_endpoint_is_not_given_again() -> None:
+def test_an_id_in_use_is_not_given_again() -> None:
     class Loaded(random.Random):
         def randbytes(self, n: int) -> bytes:
             return next(draws)
 
-    draws = iter([b"aaaa", b"aaaa", b"aaaa", b"bbbb"])
+    draws = iter([b"aaaa", b"aaaa", b"bbbb"])
     transactions: Transactions[object] = Transactions(Loaded())
     assert transactions.begin(public(1), ME, now=0.0).id == b"aaaa"
-    assert transactions.begin(public(2), ME, now=0.0).id == b"aaaa"
-    assert transactions.begin(public(1), ME, now=0.0).id == b"bbbb"
+    assert transactions.begin(public(2), ME, now=0.0).id == b"bbbb"
+    assert transactions.has(b"aaaa")
+    assert not transactions.has(b"cccc")
 
 
 def test_a_query_is_slow_first_and_has_failed_later() -> None:

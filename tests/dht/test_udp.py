@@ -113,15 +113,15 @@ async def test_nobody_at_the_other_end_is_no_error() -> None:
     sender, receiver, collector = *(UdpSocket.bind("127.0.0.1") for _ in "ab"), Collector()
     async with serving(sender, Collector()), serving(receiver, collector):
         for _ in range(3):
-            sender.send(b"to a closed port", gone.endpoint)
-        sender.send(b"alive", receiver.endpoint)
+            sender.send([(b"to a closed port", gone.endpoint)])
+        sender.send([(b"alive", receiver.endpoint)])
         assert await collector.wait_for(1) == [b"alive"]
 
 
 async def test_a_datagram_that_cannot_be_sent_is_counted() -> None:
     sock = UdpSocket.bind("127.0.0.1")
-    sock.send(bytes(70_000), endpoint("127.0.0.1", 9))
-    sock.send(b"to port 0", endpoint("127.0.0.1", 0))
+    sock.send([(bytes(70_000), endpoint("127.0.0.1", 9))])
+    sock.send([(b"to port 0", endpoint("127.0.0.1", 0))])
     counts = sock.statistics()
     assert counts["error EMSGSIZE"] == 1
     assert counts["error EINVAL"] == 1
@@ -133,7 +133,7 @@ async def test_sending_on_a_closed_socket_is_an_error() -> None:
     sock = UdpSocket.bind("127.0.0.1")
     sock.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        sock.send(b"late", endpoint("127.0.0.1", 9))
+        sock.send([(b"late", endpoint("127.0.0.1", 9))])
 
 
 async def test_closing_wakes_whoever_serves() -> None:
@@ -148,7 +148,7 @@ async def test_closing_wakes_whoever_serves() -> None:
 async def test_what_the_kernel_has_no_room_for_is_queued_and_then_dropped() -> None:
     sock, _ = full_socket()
     for _ in range(QUEUE_MAX + 7):
-        sock.send(b"x", endpoint("127.0.0.1", 9))
+        sock.send([(b"x", endpoint("127.0.0.1", 9))])
     assert sock.statistics()["datagrams dropped"] == 7
     assert sock.statistics()["datagrams sent"] == 0
     sock.close()
@@ -158,11 +158,11 @@ async def test_what_was_queued_is_sent_in_order_when_there_is_room() -> None:
     (sender, raw), receiver, collector = full_socket(), UdpSocket.bind("127.0.0.1"), Collector()
     async with serving(sender), serving(receiver, collector):
         for word in (b"one", b"two"):
-            sender.send(word, receiver.endpoint)
+            sender.send([(word, receiver.endpoint)])
         raw.is_full = False
-        sender.send(b"three", receiver.endpoint)
+        sender.send([(b"three", receiver.endpoint)])
         assert await collector.wait_for(3) == [b"one", b"two", b"three"]
-        sender.send(b"four", receiver.endpoint)
+        sender.send([(b"four", receiver.endpoint)])
         assert (await collector.wait_for(4))[-1] == b"four"
 
 
@@ -171,7 +171,7 @@ async def test_many_datagrams_arrive_in_few_batches(host: str) -> None:
     sender, receiver, collector = UdpSocket.bind(host), UdpSocket.bind(host), Collector()
     words = [b"%d" % number for number in range(3 * BATCH_MAX)]
     for word in words:
-        sender.send(word, receiver.endpoint)
+        sender.send([(word, receiver.endpoint)])
     async with serving(receiver, collector):
         assert await collector.wait_for(len(words)) == words
     assert len(collector.batches) == 3
@@ -185,7 +185,7 @@ async def test_each_datagram_goes_to_the_first_protocol_that_recognises_it() -> 
     sender, receiver = UdpSocket.bind("127.0.0.1"), UdpSocket.bind("127.0.0.1")
     letters, digits = Collector(b"a"), Collector(b"1")
     for word in (b"abc", b"?", b"123", b"", b"ab", b"1"):
-        sender.send(word, receiver.endpoint)
+        sender.send([(word, receiver.endpoint)])
     async with serving(receiver, letters, digits):
         assert await digits.wait_for(2) == [b"123", b"1"]
     assert letters.received == [b"abc", b"ab"]
@@ -196,7 +196,7 @@ async def test_each_datagram_goes_to_the_first_protocol_that_recognises_it() -> 
 async def test_a_long_datagram_is_read_whole() -> None:
     sender, receiver, collector = *(UdpSocket.bind("127.0.0.1") for _ in "ab"), Collector()
     async with serving(receiver, collector):
-        sender.send(bytes(65_507), receiver.endpoint)
+        sender.send([(bytes(65_507), receiver.endpoint)])
         assert await collector.wait_for(1) == [bytes(65_507)]
     sender.close()
 

@@ -7,10 +7,10 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from dht.bencode import BValue, decode, encode
-from dht.contact import Contact, Endpoint, Family, Scope
+from dht.contact import Contact, Endpoint, Family, Scope, address_of
 from dht.engine import Engine
 from dht.inquiry import Event
-from dht.keyspace import NodeId, random_id
+from dht.keyspace import NodeId, secure_id
 from tests.dht.samples import public, public6
 
 HERE = public(50_000)
@@ -85,7 +85,7 @@ class Wire:
         at = at if at is not None else HERE
         family = Family.IPV4 if len(at) == 6 else Family.IPV6
         engine = Engine(
-            own_id if own_id is not None else random_id(self.rng),
+            own_id if own_id is not None else secure_id(address_of(at), self.rng),
             family,
             bound=options.pop("bound", Scope.GLOBAL),
             rng=random.Random(self.rng.random()),

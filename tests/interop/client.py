@@ -101,6 +101,51 @@ class Client:
         """Let it announce a peer at its own address."""
         self._session.dht_announce(lt.sha1_hash(info_hash), port, 0)
 
+    async def sample(self, node: Endpoint, target: NodeId) -> tuple[list[bytes], int, int]:
+        """Let it ask a node for samples; return them, the number of all, and the interval."""
+
+        def answer(
+            alert: lt.dht_sample_infohashes_alert,
+        ) -> list[tuple[list[bytes], int, int]]:
+            samples = [it.to_bytes() for it in alert.samples]
+            return [(samples, alert.num_infohashes, round(alert.interval.total_seconds()))]
+
+        where = (host_of(node), port_of(node))
+        self._session.dht_sample_infohashes(where, lt.sha1_hash(target))
+        return (await self.wait_alert(lt.dht_sample_infohashes_alert, answer))[0]
+
+    async def put_text(self, text: bytes) -> bytes:
+        """Let it put an immutable item, and return the target."""
+        target = self._session.dht_put_immutable_item(text).to_bytes()
+        await self.wait_alert(lt.dht_put_alert, lambda alert: alert.num_success)
+        return target
+
+    async def put_signed(
+        self, expanded_key: bytes, public_key: bytes, text: bytes, salt: bytes
+    ) -> None:
+        """Let it put a mutable item, after the newest that it finds."""
+        self._session.dht_put_mutable_item(expanded_key, public_key, text, salt)
+        await self.wait_alert(lt.dht_put_alert, lambda alert: alert.num_success)
+
+    async def get_text(self, target: bytes) -> object:
+        """Let it search for an immutable item, and return what that holds."""
+
+        def found(alert: lt.dht_immutable_item_alert) -> list[object]:
+            return [alert.item] if alert.target.to_bytes() == target else []
+
+        self._session.dht_get_immutable_item(lt.sha1_hash(target))
+        return (await self.wait_alert(lt.dht_immutable_item_alert, found))[0]
+
+    async def get_signed(self, public_key: bytes, salt: bytes) -> tuple[int, object]:
+        """Let it search for a mutable item to the end; return its number and what it holds."""
+
+        def found(alert: lt.dht_mutable_item_alert) -> list[tuple[int, object]]:
+            is_it = alert.key == public_key and alert.salt == salt and alert.authoritative
+            return [(alert.seq, alert.item)] if is_it else []
+
+        self._session.dht_get_mutable_item(public_key, salt)
+        return (await self.wait_alert(lt.dht_mutable_item_alert, found))[0]
+
     async def meet(self, node: Endpoint, own_id: NodeId) -> None:
         """Tell it of a DHT node, and wait until that is in its table for having answered.
 

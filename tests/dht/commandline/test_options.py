@@ -237,3 +237,8 @@ def test_a_chosen_address_is_kept() -> None:
 def test_a_short_lived_node_is_read_only() -> None:
     assert parse().node_settings(read_only=True).read_only
     assert not parse().node_settings().read_only
+
+
+def test_strict_ids_reach_the_node() -> None:
+    assert parse("--strict-ids").node_settings().strict_ids
+    assert not parse().node_settings().strict_ids
