@@ -198,8 +198,8 @@ class Search(Generic[PurposeT_co]):
         self.answers_from_routers: list[Endpoint] = []
         self.silent_routers: list[Endpoint] = []
         self._routers = list(dict.fromkeys(routers))
-        self._routers_asked: Counter[Endpoint] = Counter()
-        self._routers_met: set[Endpoint] = set()
+        self._routers_open: Counter[Endpoint] = Counter()
+        self._routers_met: Counter[Endpoint] = Counter()
         self._tokens: dict[Endpoint, bytes] = {}
         self._writes: list[Request] | None = None
         self._writes_open: dict[Endpoint, None] = {}
@@ -230,8 +230,8 @@ class Search(Generic[PurposeT_co]):
         """Note that the request that `next_request` gave went out."""
         if self._needs_routers:
             router = self._routers.pop(0)
-            self._routers_asked[router] += 1
-            self._routers_met.add(router)
+            self._routers_open[router] += 1
+            self._routers_met[router] += 1
         elif self._writes and request is self._writes[0]:
             self._writes_open[self._writes.pop(0).endpoint] = None
         else:
@@ -243,7 +243,7 @@ class Search(Generic[PurposeT_co]):
         if endpoint in self._writes_open:
             del self._writes_open[endpoint]
             self.purpose.accepted(sender)
-        elif endpoint in self._routers_met:
+        elif endpoint in self._routers_open:
             self._router_answered(endpoint, answer)
         else:
             if answer.token is not None:
@@ -253,9 +253,9 @@ class Search(Generic[PurposeT_co]):
 
     def slow(self, endpoint: Endpoint) -> None:
         """Let somebody else be asked beside a slow candidate, or a router once more."""
-        if endpoint in self._routers_met:
+        if endpoint in self._routers_open:
             # Nothing else is known: one lost datagram must not decide on the whole join.
-            if not self.answers_from_routers and self._routers_asked[endpoint] == 1:
+            if not self.answers_from_routers and self._routers_met[endpoint] == 1:
                 self._routers.append(endpoint)
         elif endpoint not in self._writes_open:
             self.lookup.slow(endpoint)
@@ -265,7 +265,7 @@ class Search(Generic[PurposeT_co]):
         if endpoint in self._writes_open:
             del self._writes_open[endpoint]
             self.purpose.refused(endpoint, error)
-        elif endpoint in self._routers_met:
+        elif endpoint in self._routers_open:
             self._router_failed(endpoint)
         else:
             self.lookup.failed(endpoint)
@@ -280,20 +280,26 @@ class Search(Generic[PurposeT_co]):
         return self.purpose.take_findings()
 
     def _router_answered(self, router: Endpoint, answer: Answer) -> None:
-        del self._routers_asked[router]
+        self._close_router_query(router)
         self._routers = [it for it in self._routers if it != router]
         if router not in self.answers_from_routers:
             self.answers_from_routers.append(router)
             self.lookup.add(answer.contacts)
 
     def _router_failed(self, router: Endpoint) -> None:
-        """Note a query to a router that got no answer; it may have got another that does."""
-        self._routers_asked[router] -= 1
-        if self._routers_asked[router] > 0:
-            return
-        del self._routers_asked[router]
-        if router not in self.answers_from_routers:
+        self._close_router_query(router)
+        if router not in self._routers_open and router not in self.answers_from_routers:
             self.silent_routers.append(router)
+
+    def _close_router_query(self, router: Endpoint) -> None:
+        """Note that one of the queries to a router, which may be a candidate too, has its end."""
+        self._routers_open[router] -= 1
+        if not self._routers_open[router]:
+            del self._routers_open[router]
+
+    @property
+    def _awaits_routers(self) -> bool:
+        return any(router not in self.answers_from_routers for router in self._routers_open)
 
     def _prepared_writes(self) -> list[Request]:
         """Return what is still to be written; put together once, when the walk is over."""
@@ -308,7 +314,7 @@ class Search(Generic[PurposeT_co]):
 
     @property
     def _walk_is_over(self) -> bool:
-        return not self._needs_routers and not self._routers_asked and self.lookup.is_done
+        return not self._needs_routers and not self._awaits_routers and self.lookup.is_done
 
     @property
     def _needs_routers(self) -> bool:

@@ -305,3 +305,13 @@ def test_no_slow_router_is_asked_again_when_another_has_answered() -> None:
     reply(search, Contact(ZERO_ID, ROUTERS[1]), answer([contact(1)]))
     search.slow(ROUTERS[0])
     assert [it.endpoint for it in send_all(search)] == [contact(1).endpoint]
+
+
+def test_a_router_that_is_a_node_too_is_asked_as_one_and_settles() -> None:
+    search = node_search(ZERO_ID, routers=[contact(1).endpoint])
+    send(search)
+    reply(search, contact(1), answer([contact(1)]))
+    assert send(search).endpoint == contact(1).endpoint
+    reply(search, contact(1), answer())
+    assert is_done(search)
+    assert search.lookup.closest() == [contact(1)]
