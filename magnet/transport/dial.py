@@ -1,5 +1,6 @@
 """Opens a stream to a peer: plain TCP for now."""
 
+import os
 from typing import Final
 
 import trio
@@ -31,5 +32,6 @@ async def dial(to: Endpoint) -> trio.SocketStream:
         if isinstance(error, trio.TooSlowError):
             raise PeerTimeout(_STAGE, CONNECT_TIMEOUT_S) from error
         if isinstance(error, OSError):
-            raise PeerDisconnected(_STAGE, error.strerror or str(error)) from error
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise PeerDisconnected(_STAGE, reason) from error
         raise
