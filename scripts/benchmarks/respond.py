@@ -21,8 +21,8 @@ from typing import Final, NamedTuple
 from scripts.benchmarks.loads import LOADS, Load
 from scripts.benchmarks.subjects import HOST, NETWORK, OURS, THEIRS, Subject, pin_to_core, started
 
-IN_FLIGHT: Final = 256
-"""Queries in flight: enough that a subject always finds more when it has answered some."""
+IN_FLIGHT: Final = 128
+"""Queries in flight: a subject always finds more, and all fit into an ordinary receive buffer."""
 
 LOSS_TIMEOUT_S: Final = 0.2
 """Silence after which what is in flight counts as lost."""
