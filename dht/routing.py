@@ -446,10 +446,6 @@ def _loser(entries: list[Node], newcomer: Node) -> Node | None:
     return max(insecure, key=lambda entry: entry.rtt_s, default=None)
 
 
-def _compact(nodes: list[Node]) -> bytes:
-    return b"".join(node.contact.compact() for node in nodes)
-
-
 def _identity(endpoint: Endpoint) -> bytes:
     """Return what an entry is unique by: its address if public; a local one may hold many nodes."""
     return address_of(endpoint) if is_global(endpoint) else endpoint

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 import trio
 
+from dht.bootstrap import BootstrapHost, resolve_hosts
 from dht.commandline import (
     CommandFailed,
     CommonOptions,
@@ -14,6 +16,7 @@ from dht.commandline import (
     explained,
     make_app,
 )
+from dht.contact import Endpoint
 from dht.node import Node, NodeStatistics, open_node
 
 TIMEOUT_S: Final = 60.0
@@ -45,6 +48,27 @@ async def asking(options: CommonOptions, terminal: Terminal) -> AsyncIterator[No
         if deadline.cancelled_caught:
             state = describe(node.statistics())
             raise CommandFailed(f"not done within {timeout_s:g} s ({state})")
+
+
+@asynccontextmanager
+async def asking_host(
+    host: BootstrapHost, options: CommonOptions
+) -> AsyncIterator[tuple[Node, tuple[Endpoint, ...]]]:
+    """Run a node for the time of the block that asks one host, and nobody else.
+
+    Yields:
+        The node, and the addresses of the host, at least one.
+
+    Raises:
+        CommandFailed: The host has no address that can be asked.
+    """
+    # The host that is asked tells where to bind.
+    asking = replace(options, bootstrap=(host,)).node_settings(read_only=True)
+    async with open_node(replace(asking, bootstrap=(), state=None)) as node:
+        (resolved,) = await resolve_hosts([host], list(node.endpoints))
+        if not resolved.endpoints:
+            raise CommandFailed(f"{host} has no address that can be asked from here")
+        yield node, resolved.endpoints
 
 
 def describe(statistics: NodeStatistics) -> str:

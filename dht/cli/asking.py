@@ -1,13 +1,10 @@
 """Commands that ask other nodes and end: `ping`, `find-node`, `peers` and `announce`."""
 
-from dataclasses import replace
-
 import trio
 
-from dht.bootstrap import resolve_hosts
-from dht.cli.app import COMMON, TIMEOUT_S, app, asking, count, since
+from dht.cli.app import COMMON, TIMEOUT_S, app, asking, asking_host, count, since
 from dht.cli.arguments import HashArgument, HostArgument, IdArgument, PortArgument, Switch
-from dht.commandline import CommandFailed, CommonOptions, ExitCode, Terminal, explained
+from dht.commandline import CommonOptions, ExitCode, Terminal, explained
 from dht.contact import Endpoint, format_endpoint
 from dht.errors import DhtError, NotBootstrapped
 from dht.joint import PeerStream
@@ -22,14 +19,9 @@ async def ping(host: HostArgument, /, *, options: CommonOptions = COMMON) -> Exi
         host: The node, as HOST:PORT or [IPV6]:PORT; of a name, every address is asked.
     """
     terminal = Terminal(as_json=options.json)
-    # The node that is asked tells where to bind, and nobody else has to be asked.
-    asking = replace(options, bootstrap=(host,)).node_settings(read_only=True)
-    async with open_node(replace(asking, bootstrap=(), state=None)) as node:
-        (resolved,) = await resolve_hosts([host], list(node.endpoints))
-        if not resolved.endpoints:
-            raise CommandFailed(f"{host} has no address that can be asked from here")
+    async with asking_host(host, options) as (node, endpoints):
         answers = 0
-        for endpoint in resolved.endpoints:
+        for endpoint in endpoints:
             answers += await _ping_one(node, endpoint, terminal, options.timeout or TIMEOUT_S)
     return ExitCode.DONE if answers else ExitCode.FAILED
 

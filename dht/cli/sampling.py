@@ -1,19 +1,16 @@
 """The command that asks a node which info-hashes it stores: `sample`."""
 
-from dataclasses import replace
 from random import SystemRandom
 
 import trio
 
-from dht.bootstrap import resolve_hosts
-from dht.cli.app import COMMON, TIMEOUT_S, app
+from dht.cli.app import COMMON, TIMEOUT_S, app, asking_host
 from dht.cli.arguments import HostArgument
-from dht.commandline import CommandFailed, CommonOptions, ExitCode, Terminal
+from dht.commandline import CommonOptions, ExitCode, Terminal
 from dht.contact import Endpoint, format_endpoint
 from dht.errors import DhtError
 from dht.inquiry import Call
 from dht.keyspace import random_id
-from dht.node import open_node
 from dht.sampler import Sampler
 from dht.sampling import Samples
 
@@ -26,14 +23,9 @@ async def sample(host: HostArgument, /, *, options: CommonOptions = COMMON) -> E
         host: The node, as HOST:PORT or [IPV6]:PORT; of a name, every address is asked.
     """
     terminal = Terminal(as_json=options.json)
-    # The node that is asked tells where to bind, and nobody else has to be asked.
-    asking = replace(options, bootstrap=(host,)).node_settings(read_only=True)
-    async with open_node(replace(asking, bootstrap=(), state=None)) as node:
-        (resolved,) = await resolve_hosts([host], list(node.endpoints))
-        if not resolved.endpoints:
-            raise CommandFailed(f"{host} has no address that can be asked from here")
+    async with asking_host(host, options) as (node, endpoints):
         sampler, answers = Sampler(node), 0
-        for endpoint in resolved.endpoints:
+        for endpoint in endpoints:
             answers += await _sample_one(sampler, endpoint, terminal, options.timeout or TIMEOUT_S)
     return ExitCode.DONE if answers else ExitCode.FAILED
 
