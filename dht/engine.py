@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from dht.bencode import BValue
-from dht.contact import Contact, Endpoint, Family, Scope, is_allowed
+from dht.contact import Contact, Endpoint, Family, Scope
 from dht.errors import ErrorResponse, MalformedBencode, MalformedMessage, QueryRefused
 from dht.figures import EngineStatistics
 from dht.identity import Identity
@@ -25,7 +25,6 @@ from dht.inquiry import Call, Event, Inquiry, InquiryT, JoinEnded, ping
 from dht.itemstore import ItemStore
 from dht.keyspace import InfoHash, NodeId
 from dht.krpc import (
-    DATAGRAM_MIN,
     PING,
     WRITES,
     Answer,
@@ -38,6 +37,7 @@ from dht.krpc import (
 from dht.lookup import Lookup
 from dht.peerstore import PeerStore
 from dht.ratelimit import FlowBudget, SourceLimiter
+from dht.reach import Reach
 from dht.responder import Responder
 from dht.routing import RoutingTable
 from dht.search import Announcement, FindNodes, FindPeers, Purpose, PurposeT, Search
@@ -103,7 +103,7 @@ class Engine:
         self._suspicion = suspicion if suspicion is not None else Suspicion()
         self.table = RoutingTable(own_id, family, now=now, strict_ids=self._suspicion.strict_ids)
         self.store = store if store is not None else PeerStore()
-        self._bound = bound
+        self._reach = Reach(bound)
         self._identity = Identity(
             own_id, rng, is_public=bound is Scope.GLOBAL, read_only=read_only, now=now
         )
@@ -135,6 +135,7 @@ class Engine:
         self._outbox: list[tuple[bytes, Endpoint]] = []
         self._join_events: list[JoinEnded] = []
         self._counts: Counter[str] = Counter()
+        self._received_count = self._answered_count = 0
         self._heard_at = now
 
     # Configuration
@@ -240,15 +241,15 @@ class Engine:
 
     def receive_datagram(self, data: bytes, source: Endpoint, *, now: float) -> None:
         """Take a datagram from anyone; whatever it holds, nothing is raised."""
-        self._counts["received"] += 1
-        if not is_allowed(source, self._bound):
+        self._received_count += 1
+        if not self._reach[source]:
             return self._drop("source not allowed")
         if self._suspicion.ignores(source, now=now):
             return self._drop("source ignored")
         try:
             message = decode_message(data)
         except MalformedBencode:
-            return self._drop("not bencoding" if len(data) >= DATAGRAM_MIN else "too short")
+            return self._drop("not bencoding")
         except MalformedMessage as error:
             return self._drop(error.fault)
         self._heard_at = now
@@ -297,6 +298,7 @@ class Engine:
             slow_after_s=self._inquirer.slow_after_s,
             external_address=self._identity.external_address(now=now),
             is_read_only=self._identity.is_read_only,
+            uninvited_queries=self._identity.uninvited_queries,
         )
 
     # Queries of others
@@ -314,7 +316,7 @@ class Engine:
         reply = self._responder.answer(query, source, now=now)
         if reply is None:
             return self._drop("method never answered")
-        self._counts["queries answered"] += 1
+        self._answered_count += 1
         self._outbox.append((reply, source))
         if not query.read_only:
             self._meet(query, source, now)
@@ -380,13 +382,13 @@ class Engine:
 
     def _usable(self, answer: Answer) -> Answer:
         """Leave out of an answer whatever must not be sent to."""
-        own_id, own_endpoint, bound = self.own_id, self._own_endpoint, self._bound
+        own_id, own_endpoint, reach = self.own_id, self._own_endpoint, self._reach
         contacts = [
             it
             for it in answer.contacts
-            if it.id != own_id and it.endpoint != own_endpoint and is_allowed(it.endpoint, bound)
+            if reach[it.endpoint] and it.id != own_id and it.endpoint != own_endpoint
         ]
-        peers = [peer for peer in answer.peers if is_allowed(peer, bound)]
+        peers = [peer for peer in answer.peers if reach[peer]]
         return Answer(contacts, peers, answer.token, answer.response)
 
     # Inquiries
@@ -438,7 +440,7 @@ class Engine:
         if self._join is None or not self._join.is_done:
             return
         join, self._join, self._has_joined = self._join, None, True
-        event = JoinEnded(tuple(join.answers_from_routers), tuple(join.silent_routers))
+        event = JoinEnded(join.answers_from_routers, tuple(join.silent_routers))
         self._join_events.append(event)
         self._upkeep.join_ended(now=now)
         self._release_held(now)
@@ -461,11 +463,13 @@ class Engine:
         return (
             len(endpoint) == self.family.endpoint_bytes
             and endpoint != self._own_endpoint
-            and is_allowed(endpoint, self._bound)
+            and self._reach[endpoint]
         )
 
     def _all_counts(self) -> dict[str, int]:
         counts = Counter(self._counts)
+        counts["received"] = self._received_count
+        counts["queries answered"] = self._answered_count
         counts["queries sent"] = self._inquirer.sent_count
         counts["queries unanswered"] = self._inquirer.unanswered_count
         counts.update({f"lies: {rule.value}": n for rule, n in self._suspicion.counts.items()})

@@ -11,8 +11,10 @@ times as much.
 Spec: BEP 5 "KRPC Protocol"; BEP 32 ("want", "nodes6"), BEP 42 ("ip"), BEP 43 ("ro").
 """
 
+from collections.abc import Callable
 from enum import IntEnum
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple, cast
 
 from dht.bencode import BValue, decode, decode_prefix, encode_trusted
 from dht.contact import PEERS_MAX, PORT_MAX, Contact, Endpoint, Family, decode_contacts
@@ -117,6 +119,12 @@ class ErrorMessage(NamedTuple):
 
 Message = Query | Response | ErrorMessage
 
+_new_query: Final = cast(
+    Callable[[tuple[bytes, bytes, dict[bytes, BValue], bool, bytes]], Query],
+    partial(tuple.__new__, Query),
+)
+"""Makes a `Query` of a tuple in half the time: one is made for every query of strangers."""
+
 
 class BadQuery(MalformedMessage):
     """A query that deserves an error response.
@@ -146,8 +154,8 @@ def decode_message(datagram: bytes) -> Message:
 
     Spec: BEP 5 "KRPC Protocol".
     """
-    if len(datagram) < DATAGRAM_MIN or datagram[:1] != b"d":
-        raise MalformedMessage("not a message")
+    if len(datagram) < DATAGRAM_MIN:
+        raise MalformedMessage("too short")
     try:
         fields = decode(datagram)
     except MalformedBencode:
@@ -172,13 +180,15 @@ def _read_query(transaction_id: bytes, fields: dict[bytes, BValue], raw: bytes) 
     if not isinstance(method, bytes):
         raise MalformedMessage("method")
     arguments = fields.get(b"a")
-    read_only = fields.get(b"ro")
-    return Query(
-        transaction_id,
-        method,
-        arguments if isinstance(arguments, dict) else {},
-        read_only is not None and isinstance(read_only, int) and read_only != 0,
-        raw,
+    read_only = fields.get(b"ro", 0)
+    return _new_query(
+        (
+            transaction_id,
+            method,
+            arguments if isinstance(arguments, dict) else {},
+            read_only != 0 and isinstance(read_only, int),
+            raw,
+        )
     )
 
 

@@ -17,11 +17,14 @@ ZONES_MAX: Final = 1_024
 """Answers kept of one bucket, of 208 or 304 bytes each; then it starts afresh."""
 
 
-class PreparedNodes:
-    """The nearest nodes to the targets of one bucket.
+class PreparedNodes(dict[int, bytes]):
+    """The nearest nodes to the targets of one bucket, in wire form, by zone.
+
+    `prepared[target >> prepared.zone_shift]` is the answer, put together when first asked for.
 
     Attributes:
         until: When the first of the nodes stops being good, and with it this object.
+        zone_shift: By how many bits to shift a target, given as an integer, to get its zone.
     """
 
     def __init__(self, pool: Sequence[tuple[int, bytes]], count: int, *, until: float) -> None:
@@ -32,25 +35,20 @@ class PreparedNodes:
             count: How many go into an answer.
             until: When the first of them stops being good, in monotonic seconds.
         """
+        super().__init__()
         self.until = until
+        self.zone_shift = ID_BITS - _telling_bits(pool) if len(pool) > count else ID_BITS
         self._pool = pool
         self._count = count
-        self._zone_shift = ID_BITS - _telling_bits(pool) if len(pool) > count else ID_BITS
-        self._zones: dict[int, bytes] = {}
 
-    def nearest(self, key: int) -> bytes:
-        """Return the nearest nodes to a target, given as an integer, in wire form."""
-        zone = key >> self._zone_shift
-        answer = self._zones.get(zone)
-        if answer is None:
-            if len(self._zones) >= ZONES_MAX:
-                self._zones.clear()
-            answer = self._zones[zone] = self._choose(key)
-        return answer
-
-    def _choose(self, key: int) -> bytes:
+    def __missing__(self, zone: int) -> bytes:
+        """Put together the answer for a zone; for any target in it, for instance its lowest."""
+        if len(self) >= ZONES_MAX:
+            self.clear()
+        key = zone << self.zone_shift
         chosen = nsmallest(self._count, self._pool, key=lambda node: node[0] ^ key)
-        return b"".join(compact for _, compact in chosen)
+        answer = self[zone] = b"".join(compact for _, compact in chosen)
+        return answer
 
 
 def _telling_bits(pool: Sequence[tuple[int, bytes]]) -> int:

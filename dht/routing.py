@@ -248,11 +248,11 @@ class RoutingTable:
         Spec: BEP 5 "find_node": good nodes only.
         """
         key = int.from_bytes(target)
-        bucket = self._buckets[self._index_of(key)]
+        bucket = self._bucket_of(key)
         prepared = bucket.prepared
         if prepared is None or now >= prepared.until:
             prepared = bucket.prepared = self._prepare(key, now)
-        return prepared.nearest(key)
+        return prepared[key >> prepared.zone_shift]
 
     def questionable(self, *, now: float) -> list[Node]:
         """Return the entries that fell silent or failed and need a ping, longest silent first."""
@@ -296,7 +296,8 @@ class RoutingTable:
         ]
 
     def _bucket_of(self, key: int) -> _Bucket:
-        return self._buckets[self._index_of(key)]
+        shared, buckets = ID_BITS - (key ^ self._own_key).bit_length(), self._buckets
+        return buckets[shared] if shared < len(buckets) else buckets[-1]
 
     def _index_of(self, key: int) -> int:
         shared, last = ID_BITS - (key ^ self._own_key).bit_length(), len(self._buckets) - 1

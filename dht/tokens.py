@@ -35,7 +35,7 @@ class Tokens:
             now: Monotonic seconds.
         """
         self._rng = rng
-        self._secrets = [rng.randbytes(_SECRET_BYTES) for _ in range(_SECRETS_KEPT)]
+        self._secrets = [self._fresh_secret() for _ in range(_SECRETS_KEPT)]
         self._rotates_at = now + ROTATION_S
 
     def make(self, address: bytes, key: bytes, *, now: float) -> bytes:
@@ -46,24 +46,31 @@ class Tokens:
             key: The 20 bytes asked for.
             now: Monotonic seconds.
         """
-        self._rotate(now)
-        return self._token(self._secrets[0], address, key)
+        if now >= self._rotates_at:
+            self._rotate(now)
+        return _token(self._secrets[0], address, key)
 
     def is_valid(self, token: bytes, address: bytes, key: bytes, *, now: float) -> bool:
         """Tell whether `token` was made for this address and key in the last 10 to 15 minutes."""
         self._rotate(now)
         for secret in self._secrets:
-            if hmac.compare_digest(token, self._token(secret, address, key)):
+            if hmac.compare_digest(token, _token(secret, address, key)):
                 return True
         return False
 
     def _rotate(self, now: float) -> None:
         while now >= self._rotates_at:
             missed = min(int((now - self._rotates_at) / ROTATION_S) + 1, _SECRETS_KEPT)
-            fresh = [self._rng.randbytes(_SECRET_BYTES) for _ in range(missed)]
+            fresh = [self._fresh_secret() for _ in range(missed)]
             self._secrets = (fresh + self._secrets)[:_SECRETS_KEPT]
             self._rotates_at = max(self._rotates_at + missed * ROTATION_S, now)
 
-    @staticmethod
-    def _token(secret: bytes, address: bytes, key: bytes) -> bytes:
-        return blake2b(address + key, digest_size=TOKEN_BYTES, key=secret).digest()
+    def _fresh_secret(self) -> blake2b:
+        """Return a hash that has taken in a secret, to be copied for each token."""
+        return blake2b(self._rng.randbytes(_SECRET_BYTES), digest_size=TOKEN_BYTES)
+
+
+def _token(secret: blake2b, address: bytes, key: bytes) -> bytes:
+    keyed = secret.copy()
+    keyed.update(address + key)
+    return keyed.digest()

@@ -16,6 +16,15 @@ Method: TypeAlias = Callable[[Query, Endpoint, float], dict[bytes, BValue]]
 """Answers one method: query, source and monotonic seconds to values."""
 
 
+def bytes_of(values: Mapping[bytes, BValue]) -> int:
+    """Return how many bytes the strings among the values of an answer have together."""
+    total = 0
+    for value in values.values():
+        if isinstance(value, bytes):
+            total += len(value)
+    return total
+
+
 class Service(Protocol):
     """A group of methods."""
 

@@ -23,7 +23,7 @@ from dht.krpc import (
     port_argument,
 )
 from dht.peerstore import PeerStore
-from dht.services import Method
+from dht.services import Method, bytes_of
 from dht.services.nodes import Directory
 from dht.tokens import Tokens
 
@@ -48,12 +48,13 @@ class PeerService:
             directory: Names the nodes for those who search on.
             store: Peers that were announced; may be shared with the other family's service.
             tokens: Makes and checks write tokens.
-            rng: Chooses among the peers of large swarms.
+            rng: Seeds the dice that choose among the peers of large swarms.
         """
         self._directory = directory
         self._store = store
         self._tokens = tokens
-        self._rng = rng
+        # Who is named is no secret, and secure dice would cost more than all else in an answer.
+        self._dice = random.Random(rng.getrandbits(64))
 
     @property
     def methods(self) -> Mapping[bytes, Method]:
@@ -68,9 +69,10 @@ class PeerService:
             self._add_filters(values, info_hash, now)
         if self._store.has_room(info_hash, address, family, now=now):
             values[b"token"] = self._tokens.make(address, info_hash, now=now)
-        count = _values_that_fit(values, query.transaction_id, family)
+        room = DATAGRAM_MAX - _FRAME_BYTES - len(query.transaction_id) - bytes_of(values)
+        count = min(VALUES_MAX, max(0, room) // _VALUE_BYTES[family])
         noseed = flag_argument(query, b"noseed")
-        peers = self._store.sample(info_hash, family, count, self._rng, noseed=noseed, now=now)
+        peers = self._store.sample(info_hash, family, count, self._dice, noseed=noseed, now=now)
         if peers:
             values[b"values"] = list(peers)
         return values
@@ -99,12 +101,3 @@ class PeerService:
         # tokens.
         self._store.announce(info_hash, peer, seed=flag_argument(query, b"seed"), now=now)
         return {}
-
-
-def _values_that_fit(values: dict[bytes, BValue], transaction_id: bytes, family: Family) -> int:
-    """Return how many peers an answer has room for. Spec: BEP 32 "Message size"."""
-    room = DATAGRAM_MAX - _FRAME_BYTES - len(transaction_id)
-    for value in values.values():
-        if isinstance(value, bytes):
-            room -= len(value)
-    return max(0, min(VALUES_MAX, room // _VALUE_BYTES[family]))

@@ -10,7 +10,7 @@ Spec: BEP 51.
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from dht.bencode import BValue
@@ -19,7 +19,7 @@ from dht.keyspace import ID_BYTES, InfoHash
 from dht.krpc import DATAGRAM_MAX, Query, id_argument
 from dht.peerstore import PeerStore
 from dht.sampling import SAMPLE_INFOHASHES
-from dht.services import Method
+from dht.services import Method, bytes_of
 from dht.services.nodes import Directory
 
 SAMPLES_MAX: Final = 20
@@ -46,9 +46,12 @@ class SampleService:
         self._directory = directory
         self._store = store
         self._rng = rng
-        self._subset: Sequence[InfoHash] = ()
+        self._subset: list[InfoHash] = []
+        self._samples = b""
         self._total = 0
+        self._is_whole = True
         self._renew_at = -math.inf
+        self._changes_seen = -1
 
     @property
     def methods(self) -> Mapping[bytes, Method]:
@@ -58,26 +61,29 @@ class SampleService:
     def _sample(self, query: Query, source: Endpoint, now: float) -> dict[bytes, BValue]:
         target = id_argument(query, b"target")
         values = self._directory.nodes(query, target, now)
-        if now >= self._renew_at:
-            self._renew(now)
-        family = self._directory.family
-        living = [it for it in self._subset if self._store.holds(it, family, now=now)]
-        values[b"interval"] = math.ceil(max(0.0, self._renew_at - now))
+        self._bring_up_to_date(now)
+        room = DATAGRAM_MAX - _FRAME_BYTES - bytes_of(values) - len(query.transaction_id)
+        values[b"interval"] = 0 if self._is_whole else math.ceil(self._renew_at - now)
         values[b"num"] = self._total
-        values[b"samples"] = b"".join(living[: _samples_that_fit(values, query.transaction_id)])
+        values[b"samples"] = self._samples[: room // ID_BYTES * ID_BYTES]
         return values
+
+    def _bring_up_to_date(self, now: float) -> None:
+        self._store.expire(now=now)
+        has_changed = self._store.changes != self._changes_seen
+        if has_changed if self._is_whole else now >= self._renew_at:
+            self._renew(now)
+        elif has_changed:
+            family, holds = self._directory.family, self._store.holds
+            self._show([it for it in self._subset if holds(it, family, now=now)])
 
     def _renew(self, now: float) -> None:
         hashes = self._store.info_hashes(self._directory.family, now=now)
         self._total = len(hashes)
-        if len(hashes) <= SAMPLES_MAX:
-            self._subset, self._renew_at = hashes, now
-        else:
-            self._subset = self._rng.sample(hashes, SAMPLES_MAX)
-            self._renew_at = now + SUBSET_LIFETIME_S
+        self._is_whole = len(hashes) <= SAMPLES_MAX
+        self._renew_at = now + SUBSET_LIFETIME_S
+        self._show(hashes if self._is_whole else self._rng.sample(hashes, SAMPLES_MAX))
 
-
-def _samples_that_fit(values: dict[bytes, BValue], transaction_id: bytes) -> int:
-    """Return how many info-hashes an answer has room for. Spec: BEP 32 "Message size"."""
-    nodes = sum(len(value) for value in values.values() if isinstance(value, bytes))
-    return (DATAGRAM_MAX - _FRAME_BYTES - nodes - len(transaction_id)) // ID_BYTES
+    def _show(self, subset: list[InfoHash]) -> None:
+        self._subset, self._samples = subset, b"".join(subset)
+        self._changes_seen = self._store.changes

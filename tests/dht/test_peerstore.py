@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dht.bloom import AddressFilter
 from dht.contact import Endpoint, Family, address_of
 from dht.keyspace import InfoHash
-from dht.peerstore import PEER_LIFETIME_S, PeerStore, SwarmFilters
+from dht.peerstore import PeerStore
+from dht.swarm import PEER_LIFETIME_S, SwarmFilters
 from tests.dht.samples import public, public6
 
 HASH = InfoHash(b"mnopqrstuvwxyz123456")

@@ -9,12 +9,13 @@ from dht.bencode import decode
 from dht.contact import Contact, Family
 from dht.keyspace import InfoHash, NodeId
 from dht.krpc import DATAGRAM_MAX, TRANSACTION_ID_MAX, Query, decode_message, encode_query
-from dht.peerstore import PEER_LIFETIME_S, PeerStore
+from dht.peerstore import PeerStore
 from dht.responder import Responder
 from dht.routing import RoutingTable
 from dht.sampling import read_samples
 from dht.services.nodes import Directory, NodeService
 from dht.services.samples import SAMPLES_MAX, SUBSET_LIFETIME_S, SampleService
+from dht.swarm import PEER_LIFETIME_S
 from tests.dht.samples import PLACE, QUERIER, RESPONDER, public, public6
 
 QUERY = (
