@@ -10,9 +10,10 @@ a stranger tells a public node leads into private space.
 """
 
 import ipaddress
+from collections.abc import Callable
 from enum import Enum
-from functools import lru_cache
-from typing import Final, NamedTuple, NewType
+from functools import lru_cache, partial
+from typing import Final, NamedTuple, NewType, cast
 
 from dht.errors import MalformedMessage
 from dht.keyspace import ID_BYTES, NodeId, is_secure
@@ -81,6 +82,12 @@ class Contact(NamedTuple):
     def compact(self) -> bytes:
         """Return the 26 or 38 bytes of the wire form."""
         return self.id + self.endpoint
+
+
+_new_contact: Final = cast(
+    Callable[[tuple[bytes, bytes]], Contact], partial(tuple.__new__, Contact)
+)
+"""Makes a `Contact` of a tuple in half the time: every answer names eight."""
 
 
 def endpoint(host: str, port: int) -> Endpoint:
@@ -250,6 +257,6 @@ def decode_contacts(data: bytes, family: Family) -> list[Contact]:
         raise MalformedMessage("length of nodes")
     end = min(len(data), CONTACTS_MAX * size)
     return [
-        Contact(NodeId(data[i : i + ID_BYTES]), Endpoint(data[i + ID_BYTES : i + size]))
+        _new_contact((data[i : i + ID_BYTES], data[i + ID_BYTES : i + size]))
         for i in range(0, end, size)
     ]

@@ -158,7 +158,8 @@ class Inquirer:
                     self._starved.append(inquiry)
                 break
             self._send(request, inquiry, now)
-        self._events += [Found(inquiry, it) for it in inquiry.take_findings()]
+        for finding in inquiry.take_findings():
+            self._events.append(Found(inquiry, finding))
         if inquiry.is_done:
             del self._running[inquiry]
             self._patient.pop(inquiry, None)

@@ -45,8 +45,6 @@ class State(Enum):
 
 # Python 3.11 looks a member up through a descriptor in Python, and a lookup compares them all day.
 _WAITING, _ASKED, _SLOW, _ANSWERED, _FAILED = State
-_IN_FLIGHT: Final = (_ASKED, _SLOW)
-_UNDECIDED: Final = (_ASKED, _SLOW, _WAITING)
 
 
 class _Candidate:
@@ -91,6 +89,9 @@ class Lookup:
         self._in_flight = 0
         self._asked = 0
         self._slow = 0
+        self._is_surveyed = False
+        self._is_done = True
+        self._next: Contact | None = None
         self.answered_count = 0
         self.failed_count = 0
         self.add(seeds)
@@ -106,31 +107,23 @@ class Lookup:
         Known endpoints are passed over, and so is what is not believed.
         """
         for contact in contacts:
-            distance = int.from_bytes(contact.id) ^ self._key
-            if contact.endpoint in self._by_endpoint:
+            id, endpoint = contact
+            if endpoint in self._by_endpoint:
                 continue
-            if not self._scrutiny.admits(contact.endpoint, distance):
-                continue
-            candidate = _Candidate(contact, distance)
-            self._by_endpoint[contact.endpoint] = candidate
-            insort(self._ranked, candidate)
-        self._trim()
+            distance = int.from_bytes(id) ^ self._key
+            if self._scrutiny.admits(endpoint, distance):
+                candidate = self._by_endpoint[endpoint] = _Candidate(contact, distance)
+                insort(self._ranked, candidate)
+        if len(self._ranked) > CANDIDATES_MAX:
+            self._trim()
+        self._is_surveyed = False
 
     def next_query(self) -> Contact | None:
         """Return whom to ask now, or None while enough is in flight or nothing is left to ask."""
         if self._in_flight >= self._alpha or self._asked >= QUERIES_MAX:
             return None
-        nearer, again = 0, None
-        for candidate in self._ranked:
-            if candidate.state is _WAITING:
-                return candidate.contact
-            if candidate.state in (_ASKED, _ANSWERED):
-                nearer += 1
-                if nearer == K:
-                    break
-            elif candidate.state is _SLOW and candidate.attempts < ATTEMPTS_MAX:
-                again = again or candidate.contact
-        return again
+        self._survey()
+        return self._next
 
     def asked(self, endpoint: Endpoint) -> None:
         """Note that a candidate is being queried."""
@@ -140,6 +133,7 @@ class Lookup:
         candidate.open += 1
         self._in_flight += 1
         self._asked += 1
+        self._is_surveyed = False
 
     def slow(self, endpoint: Endpoint) -> None:
         """Note that a query has passed its soft deadline: somebody else may be asked meanwhile."""
@@ -148,6 +142,7 @@ class Lookup:
             candidate.state = _SLOW
             self._in_flight -= 1
             self._slow += 1
+            self._is_surveyed = False
 
     def answered(self, sender: Contact, contacts: Iterable[Contact] = ()) -> None:
         """Note that a candidate answered, and whom it named.
@@ -171,17 +166,8 @@ class Lookup:
     @property
     def is_done(self) -> bool:
         """Whether the K nearest living candidates have answered, or nobody is left to ask."""
-        spent = self._asked >= QUERIES_MAX
-        undecided = _IN_FLIGHT if spent else _UNDECIDED
-        answered = 0
-        for candidate in self._ranked:
-            if candidate.state is _ANSWERED:
-                answered += 1
-                if answered == K:
-                    return True
-            elif candidate.state in undecided:
-                return False
-        return True
+        self._survey()
+        return self._is_done
 
     @property
     def is_struggling(self) -> bool:
@@ -202,10 +188,39 @@ class Lookup:
         if candidate.state in (_ANSWERED, _FAILED):
             return
         candidate.state = state
+        self._is_surveyed = False
         if state is _ANSWERED:
             self.answered_count += 1
         else:
             self.failed_count += 1
+
+    def _survey(self) -> None:
+        """Look through the candidates, nearest first, unless nothing has changed since.
+
+        Whoever waits nearer than the K nearest that count is next; if nobody does, the nearest of
+        the slow, once more. Nothing further is to be decided if K have answered and nobody nearer
+        may yet, or if nobody at all may.
+        """
+        if self._is_surveyed:
+            return
+        is_spent = self._asked >= QUERIES_MAX
+        counted, may_answer = 0, False
+        self._is_surveyed, self._next = True, None
+        for candidate in self._ranked:
+            state = candidate.state
+            if state is _ANSWERED or state is _ASKED:
+                may_answer |= state is _ASKED
+                counted += 1
+                if counted == K:
+                    break
+            elif state is _SLOW:
+                may_answer = True
+                if self._next is None and candidate.attempts < ATTEMPTS_MAX:
+                    self._next = candidate.contact
+            elif state is _WAITING and not is_spent:
+                may_answer, self._next = True, candidate.contact
+                break
+        self._is_done = not may_answer
 
     def _trim(self) -> None:
         """Let the farthest candidates go that were never asked."""

@@ -299,6 +299,8 @@ class Search(Generic[PurposeT_co]):
 
     @property
     def _awaits_routers(self) -> bool:
+        if not self._routers_open:
+            return False
         return any(router not in self.answers_from_routers for router in self._routers_open)
 
     def _prepared_writes(self) -> list[Request]:

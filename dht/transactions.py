@@ -29,6 +29,7 @@ FAIL_MAX_S: Final = 10.0
 FAIL_FACTOR: Final = 5.0
 """The hard deadline is this many times the soft one: what comes later is rarely worth the wait."""
 
+_IDS_DRAWN: Final = 64
 _SAMPLES: Final = 256
 _SAMPLES_PER_ESTIMATE: Final = 16
 _SLOW_QUANTILE: Final = 0.9
@@ -105,6 +106,7 @@ class Transactions(Generic[Owner]):
                 simulations.
         """
         self._rng = rng
+        self._ids: list[bytes] = []
         self._open: dict[bytes, Transaction[Owner]] = {}
         self._deadlines: list[tuple[float, int, bool, Transaction[Owner]]] = []
         self._serial = count()
@@ -122,9 +124,9 @@ class Transactions(Generic[Owner]):
         """
         if len(self._open) >= IN_FLIGHT_MAX:
             raise QueryRefused("too many queries in flight")
-        id = self._rng.randbytes(TRANSACTION_ID_BYTES)
+        id = self._draw_id()
         while id in self._open:
-            id = self._rng.randbytes(TRANSACTION_ID_BYTES)
+            id = self._draw_id()
         trips = self.round_trips
         transaction = Transaction(id, endpoint, owner, sent_at=now, fails_at=now + trips.fail_s)
         self._open[id] = transaction
@@ -175,6 +177,16 @@ class Transactions(Generic[Owner]):
         while self._deadlines and not self._deadlines[0][3].open:
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else float("inf")
+
+    def _draw_id(self) -> bytes:
+        if not self._ids:
+            # Drawn in bulk: to ask the system for each would cost as much as the rest of a query.
+            drawn = self._rng.randbytes(TRANSACTION_ID_BYTES * _IDS_DRAWN)
+            self._ids = [
+                drawn[i : i + TRANSACTION_ID_BYTES]
+                for i in range(0, len(drawn), TRANSACTION_ID_BYTES)
+            ]
+        return self._ids.pop()
 
     def _push(self, at: float, hard: bool, transaction: Transaction[Owner]) -> None:
         heapq.heappush(self._deadlines, (at, next(self._serial), hard, transaction))

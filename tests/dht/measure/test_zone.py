@@ -89,7 +89,7 @@ def test_all_of_a_zone_are_met_and_nobody_else_is_asked() -> None:
     nodes = [Contact(random_id(rng), public(serial)) for serial in range(800)]
     zone = Zone(nodes[0].id, 2)
     inside = {it for it in nodes if zone.holds(it.id)}
-    dead = {it for it in inside if rng.random() < 0.25} - {nodes[0]}
+    dead = {it for it in nodes if it in inside and rng.random() < 0.25} - {nodes[0]}
     met = walk(zone, [nodes[0]])
     carry_out(met, nodes, is_dead=dead.__contains__)
     assert met.is_complete
