@@ -27,7 +27,8 @@ The ground floor is pure: no socket, clock, file, log or global randomness. Time
   may be believed of it.
 - Machines, one concept each: `routing` (whom we know), `transactions` (what we wait for), `lookup`
   (whom to ask next), `tokens`, `peerstore`, `itemstore` and `ratelimit` (what we grant others),
-  `sampling` (when another may be asked what it stores), `suspicion` (whom not to believe),
+  `sampling` (when another may be asked what it stores), `suspicion` (whom not to believe) with
+  `density` (when nodes are nearer than they can be) and `disjoint` (other ways to a target then),
   `identity` (who we are to others) with `external` (our address, by vote) and `reachability`
   (whether strangers reach us). `figures` tell how an engine fares.
 - Asking: an `inquiry` is something to find out with queries, such as a ping; a `search` is a lookup
@@ -37,7 +38,8 @@ The ground floor is pure: no socket, clock, file, log or global randomness. Time
 - `engine` is a node on a socket that is not there: datagrams and time go in; datagrams, events and
   the next deadline come out. It owns the machines and no algorithm. One engine has one family, one
   id and one table (BEP 32, BEP 45).
-- `state` is the form in which a node is remembered.
+- `state` is the form in which a node is remembered. `diagnosis` tells from what a node saw of
+  itself what is right and wrong with its connection.
 
 The upper floor is thin, and runs on trio. It waits, sends and saves, and decides nothing.
 
@@ -46,7 +48,10 @@ The upper floor is thin, and runs on trio. It waits, sends and saves, and decide
   and `background` is the nursery they start their tasks in.
 - `node` runs one or two engines, and is what programs use; `joint` searches both DHTs at once.
   `testnet` runs many nodes on loopback. `publishing` gets, puts and keeps items,
-  and `sampler` asks what others store. `measure` is a room of its own: how large swarms are, and
+  and `sampler` asks what others store. `mapping` is a room where routers are asked to let strangers
+  in. `doctor` examines a running node: `findings = await examine(node)` gives a list of
+  `diagnosis.Finding`s, each with a check, a verdict and a sentence, and `diagnosis.is_healthy`
+  sums them up; `magnet` may use both. `measure` is a room of its own: how large swarms are, and
   the DHT itself.
 - `commandline` is what all commands have in common, those of `magnet` too; `cli` is `dht`.
 

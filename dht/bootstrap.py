@@ -88,16 +88,18 @@ class BootstrapOutcome:
         host: As configured.
         endpoints: Its addresses of our families.
         fate: What became of it.
+        rtt_s: Seconds that its fastest address took to answer; None if none did.
     """
 
     host: BootstrapHost
     endpoints: tuple[Endpoint, ...]
     fate: HostFate
+    rtt_s: float | None = None
 
 
 def judge(
     resolved: ResolvedHost,
-    answered: Collection[Endpoint],
+    answered: Mapping[Endpoint, float],
     silent: Collection[Endpoint],
     bound: Mapping[Family, Scope],
 ) -> BootstrapOutcome:
@@ -105,7 +107,7 @@ def judge(
 
     Args:
         resolved: The host.
-        answered: Endpoints of any hosts that answered.
+        answered: Endpoints of any hosts that answered, and the seconds they took.
         silent: Those that did not.
         bound: The scope of our own address in each family, which decides who can be reached.
     """
@@ -118,7 +120,8 @@ def judge(
         fate = HostFate.ANSWERED
     else:
         fate = HostFate.SILENT if any(it in silent for it in ends) else HostFate.NOT_ASKED
-    return BootstrapOutcome(resolved.host, ends, fate)
+    rtt_s = min((answered[it] for it in ends if it in answered), default=None)
+    return BootstrapOutcome(resolved.host, ends, fate, rtt_s)
 
 
 async def resolve_hosts(

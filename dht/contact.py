@@ -205,6 +205,9 @@ def scope_of_address(address: bytes) -> Scope:
 
 
 _DOCUMENTATION_IPV4: Final = (b"\xc0\x00\x02", b"\xc6\x33\x64", b"\xcb\x00\x71")
+# Protocol assignments (192.0.0.0/24) and relays of 6to4 (192.88.99.0/24); with the networks of
+# benchmarks (198.18.0.0/15) these are where nobody's node is.
+_SPECIAL_IPV4: Final = (b"\xc0\x00\x00", b"\xc0\x58\x63")
 
 
 def _scope_of_ipv4(address: bytes) -> Scope:
@@ -221,7 +224,8 @@ def _scope_of_ipv4(address: bytes) -> Scope:
         return Scope.PRIVATE
     if address[:3] in _DOCUMENTATION_IPV4:
         return Scope.DOCUMENTATION
-    return Scope.GLOBAL
+    is_special = address[:3] in _SPECIAL_IPV4 or (first == 198 and second & 0xFE == 18)
+    return Scope.FORBIDDEN if is_special else Scope.GLOBAL
 
 
 def _scope_of_ipv6(address: bytes) -> Scope:
@@ -231,7 +235,7 @@ def _scope_of_ipv6(address: bytes) -> Scope:
         return Scope.PRIVATE
     if address[0] == 0xFE and address[1] & 0xC0 == 0x80:
         return Scope.LINK_LOCAL
-    if address[:4] == b"\x20\x01\x0d\xb8":
+    if address[:4] == b"\x20\x01\x0d\xb8" or (address[:2] == b"\x3f\xff" and address[2] < 0x10):
         return Scope.DOCUMENTATION
     # Global unicast is 2000::/3; within it 6to4 (2002::/16) and Teredo (2001::/32) are tunnels that
     # BEP 32 advises against.

@@ -30,6 +30,7 @@ class EngineDriver:
     Attributes:
         engine: The node itself.
         socket: Its socket, shared with other protocols.
+        protocols: Who speaks over the socket, asked in this order; others join and leave at will.
         last_join: How the last attempt to get to know the network ended; None before the first has.
         joined: Set when K nodes are known, or when the first attempt to know any is over.
         is_closed: Whether the engine is driven no longer.
@@ -39,6 +40,7 @@ class EngineDriver:
         """Bring an engine and a socket together; nothing happens until `run`."""
         self.engine = engine
         self.socket = socket
+        self.protocols: list[DatagramProtocol] = [self]
         self.last_join: JoinEnded | None = None
         self.joined = trio.Event()
         self._listeners: dict[Inquiry, Listener] = {}
@@ -60,15 +62,11 @@ class EngineDriver:
 
     # Running
 
-    async def run(self, others: Sequence[DatagramProtocol] = ()) -> None:
-        """Drive the engine until cancelled; every waiting call then ends with `NodeClosed`.
-
-        Args:
-            others: Further protocols on the socket, asked after the engine.
-        """
+    async def run(self) -> None:
+        """Drive the engine until cancelled; every waiting call then ends with `NodeClosed`."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.socket.serve, [self, *others])
+                nursery.start_soon(self.socket.serve, self.protocols)
                 nursery.start_soon(self._keep_time)
         finally:
             self.is_closed = True

@@ -48,6 +48,23 @@ class MalformedMessage(RemoteProtocolError):
         self.fault = fault
 
 
+class MalformedReply(RemoteProtocolError):
+    """A datagram that is not a router's reply to a request for a port mapping.
+
+    Attributes:
+        fault: What is wrong, in a few words.
+    """
+
+    def __init__(self, fault: str) -> None:
+        """Build the message from `fault`."""
+        super().__init__(fault)
+        self.fault = fault
+
+
+class MappingFailed(DhtError):
+    """No router maps a port for us: there is none, it says no, or it says nothing."""
+
+
 class QueryError(DhtError):
     """A query of ours got no useful answer."""
 

@@ -8,10 +8,11 @@ and with it our id, has to answer us from most of the networks that we talk to.
 Spec: BEP 42 "bootstrapping" (`ip` in answers).
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import Final
 
 from dht.contact import Endpoint, Scope, address_of, scope_of
+from dht.recollection import Recollection
 
 VOTERS_MIN: Final = 16
 """Networks that must have voted: if a fifth of them lies, two thirds of sixteen do so once in
@@ -32,10 +33,12 @@ class ExternalAddress:
 
     def __init__(self) -> None:
         """Begin without votes."""
-        self._votes: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
+        self._votes: Recollection[bytes, bytes] = Recollection(
+            lifetime_s=VOTE_LIFETIME_S, entries_max=VOTERS_MAX
+        )
 
     def __len__(self) -> int:
-        """Return how many networks have a vote, faded ones included."""
+        """Return how many networks have a vote, some faded ones included."""
         return len(self._votes)
 
     def heard(self, reporter: Endpoint, claimed: Endpoint, *, now: float) -> None:
@@ -53,17 +56,14 @@ class ExternalAddress:
         if scope_of(reporter) is not Scope.GLOBAL:
             return
         voter = reporter[: _NETWORK_BYTES[len(reporter)]]
-        self._votes[voter] = (address_of(claimed), now)
-        self._votes.move_to_end(voter)
-        if len(self._votes) > VOTERS_MAX:
-            self._votes.popitem(last=False)
+        self._votes.note(voter, address_of(claimed), now=now)
 
     def decided(self, *, now: float) -> bytes | None:
         """Return our address, 4 or 16 bytes, or None while the vote is open.
 
         It is decided when `VOTERS_MIN` networks have voted and two in three agree.
         """
-        current = [address for address, at in self._votes.values() if at + VOTE_LIFETIME_S > now]
+        current = list(self._votes.values(now=now))
         if len(current) < VOTERS_MIN:
             return None
         (winner, votes) = Counter(current).most_common(1)[0]

@@ -18,6 +18,8 @@ class EngineStatistics:
         slow_after_s: After how many seconds a query counts as slow at present.
         external_address: Ours as others see it, 4 or 16 bytes; None while that is undecided.
         is_read_only: Whether we say that we answer no queries. Spec: BEP 43.
+        uninvited_queries: Queries from addresses that we had left alone, which no NAT lets in of
+            itself; counted as long as it is open whether strangers reach us.
     """
 
     nodes: int
@@ -29,3 +31,4 @@ class EngineStatistics:
     slow_after_s: float
     external_address: bytes | None
     is_read_only: bool
+    uninvited_queries: int

@@ -55,6 +55,7 @@ class Identity:
         self._external = ExternalAddress()
         self._reachability = Reachability(now=now)
         self._changed_at = float("-inf")
+        self._fitting_address = b""
 
     def external_address(self, *, now: float) -> bytes | None:
         """Return our address as decided by vote, 4 or 16 bytes; None while that is open."""
@@ -70,13 +71,27 @@ class Identity:
         if claimed is None or not self._is_public:
             return False
         self._external.heard(reporter, claimed, now=now)
-        if now < self._changed_at + CHANGE_AGAIN_S or is_secure(self.own_id, address_of(claimed)):
+        if now < self._changed_at + CHANGE_AGAIN_S or self._fits(address_of(claimed)):
             return False
         address = self._external.decided(now=now)
         if address is None or is_secure(self.own_id, address):
             return False
         self.own_id, self._changed_at = secure_id(address, self._rng), now
+        self._fitting_address = address
         return True
+
+    def _fits(self, address: bytes) -> bool:
+        """Tell whether our id is one for an address, which is nearly always that of last time."""
+        if address != self._fitting_address:
+            if not is_secure(self.own_id, address):
+                return False
+            self._fitting_address = address
+        return True
+
+    @property
+    def uninvited_queries(self) -> int:
+        """How many queries came from addresses that we had left alone."""
+        return self._reachability.uninvited
 
     def queried(self, source: Endpoint, *, invited_at: float, now: float) -> None:
         """Note that somebody sent us a query; `invited_at` is when we last sent something there."""

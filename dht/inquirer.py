@@ -122,16 +122,17 @@ class Inquirer:
                 transaction.owner.slow(transaction.endpoint)
             self.pump(transaction.owner, now=now)
         self._feed_starved(now)
-        for inquiry in [it for it, until in self._patient.items() if until <= now]:
-            del self._patient[inquiry]
-            self.pump(inquiry, now=now)
+        if self._patient:
+            self._wake_patient(now)
         failures = [it.transaction for it in expired if it.failed]
         self.unanswered_count += len(failures)
         return failures
 
     def next_deadline(self, *, now: float) -> float:
         """Return when `handle_deadlines` has something to do, in monotonic seconds."""
-        deadline = min(self._transactions.next_deadline(), *self._patient.values(), float("inf"))
+        deadline = self._transactions.next_deadline()
+        if self._patient:
+            deadline = min(deadline, *self._patient.values())
         return min(deadline, self._budget.ready_at(now=now)) if self._starved else deadline
 
     def take_datagrams(self) -> list[tuple[bytes, Endpoint]]:
@@ -177,6 +178,11 @@ class Inquirer:
         self.courtesy.asked(request.endpoint, now=now)
         self.sent_count += 1
         self._outbox.append((datagram, request.endpoint))
+
+    def _wake_patient(self, now: float) -> None:
+        for inquiry in [it for it, until in self._patient.items() if until <= now]:
+            del self._patient[inquiry]
+            self.pump(inquiry, now=now)
 
     def _feed_starved(self, now: float) -> None:
         for _ in range(len(self._starved)):

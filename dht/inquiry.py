@@ -7,6 +7,7 @@ and hands their events on.
 Spec: BEP 5 "DHT Queries".
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeVar
 
 from dht.bencode import BValue
@@ -47,11 +48,11 @@ class JoinEnded(NamedTuple):
     """An attempt to get to know the network is over.
 
     Attributes:
-        answered: Bootstrap hosts that answered, in order.
+        answered: Bootstrap hosts that answered, in order, and the seconds they took.
         silent: Bootstrap hosts that were asked and did not.
     """
 
-    answered: tuple[Endpoint, ...]
+    answered: Mapping[Endpoint, float]
     silent: tuple[Endpoint, ...]
 
 

@@ -60,7 +60,7 @@ class JointSearch(Generic[PurposeT]):
     @property
     def progress(self) -> SearchProgress:
         """How far the searches have come."""
-        lookups = [search.lookup for search in self.searches]
+        lookups = [lookup for search in self.searches for lookup in search.lookups]
         return SearchProgress(
             sum(it.asked_count for it in lookups),
             sum(it.answered_count for it in lookups),

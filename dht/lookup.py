@@ -181,6 +181,25 @@ class Lookup:
         """
         return [it.contact for it in self._ranked if it.state is _ANSWERED]
 
+    def nearest_distances(self) -> list[int]:
+        """Return the distances of the K nearest that have answered; empty if fewer have."""
+        nearest = [it.distance for it in self._ranked if it.state is _ANSWERED][:K]
+        return nearest if len(nearest) == K else []
+
+    def unasked(self) -> list[Contact]:
+        """Return the candidates that were never queried, nearest first."""
+        return [it.contact for it in self._ranked if it.state is _WAITING]
+
+    def has_asked(self, endpoint: Endpoint) -> bool:
+        """Tell whether somebody was queried."""
+        candidate = self._by_endpoint.get(endpoint)
+        return candidate is not None and candidate.attempts > 0
+
+    @property
+    def scrutiny(self) -> Scrutiny:
+        """What is believed of candidates."""
+        return self._scrutiny
+
     def _settle(self, candidate: _Candidate, state: State) -> None:
         """Give a candidate its last state; a second answer or failure changes nothing."""
         if candidate.state is _ASKED:

@@ -14,7 +14,7 @@ import trio
 
 from dht.errors import StateError
 from dht.logs import get_logger
-from dht.state import State, decode_state, encode_state
+from dht.state import STATE_BYTES_MAX, State, decode_state, encode_state
 
 _log = get_logger(__name__)
 
@@ -30,7 +30,9 @@ async def load_state(path: Path | None) -> State:
     if path is None:
         return {}
     try:
-        return decode_state(await trio.Path(path).read_bytes())
+        async with await trio.open_file(path, "rb") as file:
+            # One byte more than is allowed tells that there is more, whatever the file's size.
+            return decode_state(await file.read(STATE_BYTES_MAX + 1))
     except FileNotFoundError:
         return {}
     except (StateError, OSError) as error:

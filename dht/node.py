@@ -32,7 +32,7 @@ from dht.bootstrap import (
     judge,
     resolve_hosts,
 )
-from dht.contact import Contact, Endpoint, Family
+from dht.contact import Contact, Endpoint, Family, Scope, port_of
 from dht.driver import EngineDriver
 from dht.engine import Engine
 from dht.errors import CannotListen, NodeClosed, NotBootstrapped, QueryRefused
@@ -42,6 +42,9 @@ from dht.joint import JointSearch, PeerStream, search_all, stream_peers
 from dht.keyspace import InfoHash, NodeId, distance, random_id
 from dht.krpc import PING
 from dht.logs import get_logger
+from dht.mapping.keeper import MappingKeeper
+from dht.mapping.lease import Transport
+from dht.mapping.status import NOT_MAPPED, MappingStatus
 from dht.memory import keep_saved, load_state, save_state
 from dht.peerstore import PeerStore
 from dht.ratelimit import Budget, FlowBudget, SourceLimiter
@@ -49,7 +52,7 @@ from dht.routing import K
 from dht.search import Announcement, FindNodes, FindPeers, PurposeT
 from dht.state import SavedNode, State
 from dht.suspicion import Suspicion
-from dht.udp import UdpSocket
+from dht.udp import DatagramProtocol, UdpSocket
 
 _log = get_logger(__name__)
 
@@ -74,6 +77,8 @@ class NodeSettings:
             does so by itself for as long as strangers do not reach it. Spec: BEP 43.
         strict_ids: Whether to know, and write to, only nodes with secure ids. Spec: BEP 42.
         limit_sources: Whether to bound the queries answered per source; off only for measurements.
+        map_ports: Whether to have routers let strangers in; never where we are bound to loopback,
+            and where no router can be in between.
     """
 
     bind: Sequence[tuple[str, int]] = ()
@@ -83,6 +88,7 @@ class NodeSettings:
     read_only: bool = False
     strict_ids: bool = False
     limit_sources: bool = True
+    map_ports: bool = False
 
 
 DEFAULT_SETTINGS: Final = NodeSettings()
@@ -98,6 +104,7 @@ class NodeStatistics:
         bootstrap: What became of the bootstrap hosts.
         flows: Remote endpoints spoken to within half a minute: what a router holds for us now.
         flows_opened: New remote endpoints since the start.
+        mapping: How it goes with having our IPv4 port mapped by the router.
     """
 
     engines: dict[Family, EngineStatistics]
@@ -105,6 +112,7 @@ class NodeStatistics:
     bootstrap: tuple[BootstrapOutcome, ...]
     flows: int
     flows_opened: int
+    mapping: MappingStatus = NOT_MAPPED
 
 
 class Node:
@@ -116,6 +124,7 @@ class Node:
         budget: FlowBudget,
         hosts: Sequence[BootstrapHost],
         remembered: State,
+        mapping: MappingKeeper | None = None,
     ) -> None:
         """Made by `open_node`."""
         self._drivers = tuple(drivers)
@@ -123,11 +132,17 @@ class Node:
         self._hosts = tuple(hosts)
         self._resolved_hosts: list[ResolvedHost] | None = None
         self._remembered = remembered
+        self._mapping = mapping
 
     @property
     def endpoints(self) -> dict[Family, Endpoint]:
         """Where the node is bound, by family, with real ports."""
         return {it.engine.family: it.socket.endpoint for it in self._drivers}
+
+    @property
+    def sockets(self) -> dict[Family, UdpSocket]:
+        """The sockets, by family, for whoever shares them."""
+        return {it.engine.family: it.socket for it in self._drivers}
 
     @property
     def ids(self) -> dict[Family, NodeId]:
@@ -141,10 +156,15 @@ class Node:
             NotBootstrapped: No family knows anybody.
             NodeClosed: The node is closed, or was meanwhile.
         """
-        for driver in self._drivers:
-            if not any(len(it.engine.table) >= K for it in self._drivers):
+        async with trio.open_nursery() as nursery:
+            # One family that knows enough will do: in the other all hosts may be dead.
+            async def wait_for(driver: EngineDriver) -> None:
                 await driver.joined.wait()
-        await trio.lowlevel.checkpoint()
+                if len(driver.engine.table) >= K:
+                    nursery.cancel_scope.cancel()
+
+            for driver in self._drivers:
+                nursery.start_soon(wait_for, driver)
         if any(it.is_closed for it in self._drivers):
             raise NodeClosed("the node was closed")
         if not any(len(it.engine.table) for it in self._drivers):
@@ -173,7 +193,7 @@ class Node:
             NodeClosed: The node was closed meanwhile.
         """
         joint = await self.search(target, FindNodes)
-        found = [contact for search in joint.searches for contact in search.lookup.closest()[:K]]
+        found = [contact for search in joint.searches for contact in search.closest()[:K]]
         return sorted(found, key=lambda it: distance(it.id, target))
 
     @contextmanager
@@ -267,6 +287,28 @@ class Node:
         (driver,) = (it for it in self._drivers if it.engine.family is family)
         return await driver.finish(lambda now: driver.engine.inquire(inquiry, now=now))
 
+    @contextmanager
+    def share_sockets(self, protocol: DatagramProtocol) -> Iterator[None]:
+        """Let another protocol receive what is not for the DHT, for the time of the block.
+
+        Args:
+            protocol: Is given the datagrams of all `sockets` that it recognises.
+
+        Raises:
+            NodeClosed: The node is closed.
+
+        Spec: BEP 29 on sharing the port.
+        """
+        if any(it.is_closed for it in self._drivers):
+            raise NodeClosed("the node is closed")
+        for driver in self._drivers:
+            driver.protocols.append(protocol)
+        try:
+            yield
+        finally:
+            for driver in self._drivers:
+                driver.protocols.remove(protocol)
+
     def statistics(self) -> NodeStatistics:
         """Return a snapshot of sizes, counts and the fate of the bootstrap hosts."""
         now = trio.current_time()
@@ -276,6 +318,7 @@ class Node:
             bootstrap=self._bootstrap_outcomes(),
             flows=self.budget.live_flows(now=now),
             flows_opened=self.budget.opened,
+            mapping=self._mapping.status if self._mapping is not None else NOT_MAPPED,
         )
 
     def state(self) -> State:
@@ -310,7 +353,7 @@ class Node:
         if self._resolved_hosts is None:
             return tuple(BootstrapOutcome(it, (), HostFate.NOT_ASKED) for it in self._hosts)
         joins = [it.last_join for it in self._drivers if it.last_join is not None]
-        answered = [it for join in joins for it in join.answered]
+        answered = {it: rtt_s for join in joins for it, rtt_s in join.answered.items()}
         silent = [it for join in joins for it in join.silent]
         bound = {it.engine.family: it.socket.scope for it in self._drivers}
         return tuple(judge(it, answered, silent, bound) for it in self._resolved_hosts)
@@ -323,25 +366,35 @@ class Node:
 
 
 @asynccontextmanager
-async def open_node(settings: NodeSettings = DEFAULT_SETTINGS) -> AsyncIterator[Node]:
+async def open_node(
+    settings: NodeSettings = DEFAULT_SETTINGS, *, sockets: Sequence[UdpSocket] = ()
+) -> AsyncIterator[Node]:
     """Run a node for the time of the block.
 
     The node joins the network in the background; `Node.wait_joined` waits for that, and searches
     need not.
+
+    Args:
+        settings: How to run it.
+        sockets: Opened by the caller, one a family, and closed here; they take the place of
+            `settings.bind`, for instance where a proxy relays all datagrams.
 
     Raises:
         CannotListen: A socket cannot be bound.
     """
     remembered = await load_state(settings.state)
     budget = FlowBudget(settings.budget.endpoints_per_s, now=trio.current_time())
-    drivers = _make_drivers(settings, remembered, budget)
-    node = Node(drivers, budget, settings.bootstrap, remembered)
+    drivers = _make_drivers(settings, sockets, remembered, budget)
+    mapping = _make_keeper(drivers) if settings.map_ports else None
+    node = Node(drivers, budget, settings.bootstrap, remembered, mapping)
     try:
         async with open_background() as background:
             for driver in drivers:
                 background.start_soon(driver.run)
             background.start_soon(node._join)
             background.start_soon(keep_saved, settings.state, node.state)
+            if mapping is not None:
+                background.start_soon(mapping.run)
             yield node
     finally:
         for driver in drivers:
@@ -350,13 +403,15 @@ async def open_node(settings: NodeSettings = DEFAULT_SETTINGS) -> AsyncIterator[
 
 
 def _make_drivers(
-    settings: NodeSettings, remembered: State, budget: FlowBudget
+    settings: NodeSettings,
+    sockets: Sequence[UdpSocket],
+    remembered: State,
+    budget: FlowBudget,
 ) -> list[EngineDriver]:
     store = PeerStore()
-    sockets = _bind_all(settings.bind)
     drivers = [
         EngineDriver(_make_engine(socket, settings, remembered, store, budget), socket)
-        for socket in sockets
+        for socket in sockets or _bind_all(settings.bind)
     ]
     for driver in drivers:
         for sibling in drivers:
@@ -387,6 +442,14 @@ def _make_engine(
         own_endpoint=None if socket.is_unspecified else socket.endpoint,
         suspicion=Suspicion(strict_ids=settings.strict_ids),
     )
+
+
+def _make_keeper(drivers: Sequence[EngineDriver]) -> MappingKeeper | None:
+    """Return who keeps the IPv4 port mapped; None where a router cannot be in between."""
+    for socket in (it.socket for it in drivers if it.engine.family is Family.IPV4):
+        if socket.is_unspecified or socket.scope is Scope.PRIVATE:
+            return MappingKeeper(Transport.UDP, port_of(socket.endpoint))
+    return None
 
 
 def _bind_all(wanted: Sequence[tuple[str, int]]) -> list[UdpSocket]:

@@ -10,11 +10,12 @@ s; a widespread router holds 8,192 entries for 30 s each and slows down above a 
 is about 90 new endpoints a second.
 """
 
-from collections import OrderedDict
 from enum import Enum
 from typing import Final
 
-from dht.contact import Endpoint, address_of, is_global, network_of
+from dht.contact import Endpoint, Scope, scope_of_address
+from dht.reachability import LATELY_S
+from dht.recollection import Recollection
 
 QUERIES_PER_S: Final = 5.0
 """Queries answered from one address, sustained; what libtorrent tolerates."""
@@ -38,7 +39,8 @@ ASKED_BURST: Final = 5.0
 second, and another blocks an address for 5 minutes after 50 in 10 s."""
 
 PARTIES_MAX: Final = 20_000
-"""Addresses that we remember to have asked: what a home budget reaches in four minutes."""
+"""Addresses that we remember to have asked, for `LATELY_S`: what a home budget reaches in four
+minutes."""
 
 ABUSE_EXCESS: Final = 100
 """Refused queries in a row after which an address is blocked."""
@@ -46,11 +48,19 @@ ABUSE_EXCESS: Final = 100
 SOURCES_MAX: Final = 20_000
 """Addresses remembered; the one silent longest is forgotten, and starts afresh if it returns."""
 
+SOURCE_LIFETIME_S: Final = max(BLOCK_S, WRITES_BURST / WRITES_PER_S)
+"""Seconds after which a silent address is forgotten: by then it is not blocked, and may ask and
+write as much as one never heard of."""
+
 FLOW_LIFETIME_S: Final = 30.0
 """How long a router keeps a UDP flow that is silent, at the short end."""
 
 FLOWS_MAX: Final = 100_000
 """Flows remembered; more than any router holds."""
+
+_ASKED_AHEAD_S: Final = (ASKED_BURST - 1) / ASKED_PER_S
+# Python 3.11 looks a member up through a descriptor in Python; every datagram passes here.
+_GLOBAL: Final = Scope.GLOBAL
 
 
 class Budget(Enum):
@@ -93,12 +103,12 @@ class TokenBucket:
 
     def take(self, *, now: float) -> bool:
         """Take one unit if there is one."""
-        if self.ready_at(now=now) > now:
+        level, at = self._level, self._at
+        # As `ready_at`, spelled out: every query of a stranger passes here.
+        if (at if level >= 1.0 else at + (1.0 - level) / self.rate) > now:
             return False
-        if now > self._at:
-            self._level = min(self.burst, self._level + (now - self._at) * self.rate)
-            self._at = now
-        self._level = max(self._level - 1.0, 0.0)
+        level = min(self.burst, level + (now - at) * self.rate) if now > at else level
+        self._level, self._at = max(level - 1.0, 0.0), now
         return True
 
     def ready_at(self, *, now: float) -> float:
@@ -128,7 +138,9 @@ class SourceLimiter:
         """Set the limit for every source; an infinite rate switches the limiter off."""
         self._rate = rate
         self._burst = burst
-        self._sources: OrderedDict[bytes, _Source] = OrderedDict()
+        self._sources: Recollection[bytes, _Source] = Recollection(
+            lifetime_s=max(SOURCE_LIFETIME_S, burst / rate), entries_max=SOURCES_MAX
+        )
         self._unlimited = rate == float("inf")
 
     def admits(self, source: Endpoint, *, now: float) -> bool:
@@ -156,20 +168,18 @@ class SourceLimiter:
         return entry.writes.take(now=now)
 
     def _entry(self, party: bytes, now: float) -> _Source:
-        entry = self._sources.get(party)
+        entry = self._sources.recall(party, now=now)
         if entry is None:
-            entry = self._sources[party] = _Source(TokenBucket(self._rate, self._burst, now=now))
-            if len(self._sources) > SOURCES_MAX:
-                self._sources.popitem(last=False)
-        else:
-            self._sources.move_to_end(party)
+            entry = _Source(TokenBucket(self._rate, self._burst, now=now))
+        self._sources.note(party, entry, now=now)
         return entry
 
 
 def _party(source: Endpoint) -> bytes:
-    if not is_global(source):
+    address = source[:-2]
+    if scope_of_address(address) is not _GLOBAL:
         return source
-    return address_of(source) if len(source) == 6 else network_of(source)
+    return address if len(address) == 4 else address[:8]
 
 
 class Courtesy:
@@ -181,28 +191,30 @@ class Courtesy:
 
     def __init__(self) -> None:
         """Begin with nobody asked."""
-        self._asked: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+        self._spaced_until: Recollection[bytes, float] = Recollection(
+            lifetime_s=LATELY_S, entries_max=PARTIES_MAX
+        )
 
     def ready_at(self, to: Endpoint, *, now: float) -> float:
         """Return from when on an endpoint may be asked: `now` or later, in monotonic seconds."""
-        known = self._asked.get(_party(to))
-        return now if known is None else max(now, known[0] - (ASKED_BURST - 1) / ASKED_PER_S)
+        spaced_until = self._spaced_until.recall(_party(to), now=now)
+        return now if spaced_until is None else max(now, spaced_until - _ASKED_AHEAD_S)
 
     def asked(self, to: Endpoint, *, now: float) -> None:
         """Count a query."""
-        if not is_global(to):
-            return
         party = _party(to)
-        spaced_until, _ = self._asked.get(party, (now, now))
-        self._asked[party] = (max(spaced_until, now) + 1 / ASKED_PER_S, now)
-        self._asked.move_to_end(party)
-        if len(self._asked) > PARTIES_MAX:
-            self._asked.popitem(last=False)
+        if party is to:
+            return  # A local one.
+        spaced_until = self._spaced_until.recall(party, now=now)
+        begins = now if spaced_until is None else max(spaced_until, now)
+        self._spaced_until.note(party, begins + 1 / ASKED_PER_S, now=now)
 
     def asked_at(self, to: Endpoint) -> float:
-        """Return when an address was asked last, in monotonic seconds; minus infinity if never."""
-        known = self._asked.get(_party(to))
-        return float("-inf") if known is None else known[1]
+        """Return when an address was asked last, in monotonic seconds.
+
+        Minus infinity if that was never, or longer ago than `LATELY_S`.
+        """
+        return self._spaced_until.noted_at(_party(to))
 
 
 class FlowBudget:
@@ -222,7 +234,9 @@ class FlowBudget:
         """
         self._bucket = TokenBucket(endpoints_per_s, endpoints_per_s, now=now)
         self._unlimited = endpoints_per_s == float("inf")
-        self._flows: OrderedDict[Endpoint, float] = OrderedDict()
+        self._flows: Recollection[Endpoint, None] = Recollection(
+            lifetime_s=FLOW_LIFETIME_S, entries_max=FLOWS_MAX
+        )
         self.opened = 0
 
     @property
@@ -232,11 +246,11 @@ class FlowBudget:
 
     def admits(self, to: Endpoint, *, now: float) -> bool:
         """Count a datagram or dial to an endpoint; tell whether it may go out now."""
-        if self._flows.get(to, -FLOW_LIFETIME_S) + FLOW_LIFETIME_S <= now:
+        if self._flows.noted_at(to) + FLOW_LIFETIME_S <= now:
             if not self._unlimited and not self._bucket.take(now=now):
                 return False
             self.opened += 1
-        self._remember(to, now)
+        self._flows.note(to, None, now=now)
         return True
 
     def ready_at(self, *, now: float) -> float:
@@ -245,17 +259,5 @@ class FlowBudget:
 
     def live_flows(self, *, now: float) -> int:
         """Return how many flows a router is likely to hold for us at this moment."""
-        self._forget_old(now)
+        self._flows.forget_old(now=now)
         return len(self._flows)
-
-    def _remember(self, to: Endpoint, now: float) -> None:
-        self._flows[to] = now
-        self._flows.move_to_end(to)
-        self._forget_old(now)
-
-    def _forget_old(self, now: float) -> None:
-        while self._flows:
-            to, used_at = next(iter(self._flows.items()))
-            if used_at + FLOW_LIFETIME_S > now and len(self._flows) <= FLOWS_MAX:
-                return
-            del self._flows[to]

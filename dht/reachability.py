@@ -31,10 +31,15 @@ GUESTS_TO_OPEN: Final = 2
 
 
 class Reachability:
-    """Whether to count as reachable: a machine with two states, open and shut."""
+    """Whether to count as reachable: a machine with two states, open and shut.
+
+    Attributes:
+        uninvited: Queries so far from addresses that we had left alone.
+    """
 
     def __init__(self, *, now: float) -> None:
         """Begin open, with the benefit of the doubt."""
+        self.uninvited = 0
         self._is_open = True
         self._since = now
         self._answers = 0
@@ -54,6 +59,7 @@ class Reachability:
         """
         if invited_at + LATELY_S > now:
             return
+        self.uninvited += 1
         if self._is_open:
             self._begin(True, now)
         else:

@@ -288,11 +288,11 @@ class RoutingTable:
 
     def _doubtful(self, now: float) -> list[Node]:
         """Return the entries that are not good; spelled out, for upkeep asks at every tick."""
+        good_since = now - GOOD_FOR_S
         return [
             node
-            for bucket in self._buckets
-            for node in bucket.nodes
-            if node.failures or now >= node.heard_at + GOOD_FOR_S
+            for node in self._by_identity.values()
+            if node.failures or node.heard_at <= good_since
         ]
 
     def _bucket_of(self, key: int) -> _Bucket:
@@ -351,7 +351,7 @@ class RoutingTable:
             self._add(node, bucket, now)
             return True
         if index == len(self._buckets) - 1 and index < ID_BITS - 1:
-            self._split(now)
+            self._split()
             return self._insert(node, now)
         return self._insert_into_full(node, bucket, now)
 
@@ -381,17 +381,14 @@ class RoutingTable:
             or any(not node.is_good(now=now) for node in bucket.nodes)
         )
 
-    def _split(self, now: float) -> None:
+    def _split(self) -> None:
+        """Divide the last bucket, which has no replacements: it splits before anybody waits."""
         last = self._buckets[-1]
         index = len(self._buckets) - 1
         stay = [node for node in last.nodes if shared_prefix(node.contact.id, self.own_id) == index]
         move = [node for node in last.nodes if shared_prefix(node.contact.id, self.own_id) > index]
         last.nodes = stay
-        deeper = _Bucket(move, changed_at=last.changed_at)
-        self._buckets.append(deeper)
-        waiting, last.replacements = last.replacements, []
-        for node in waiting:
-            self._insert(node, now)
+        self._buckets.append(_Bucket(move, changed_at=last.changed_at))
 
     def _add(self, node: Node, bucket: _Bucket, now: float) -> None:
         bucket.nodes.append(node)

@@ -14,6 +14,7 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from dht.bencode import BValue
 from dht.contact import Contact, Endpoint
+from dht.disjoint import DisjointPaths, believed_or_doubled
 from dht.errors import QueryError
 from dht.inquiry import PeersNamed, Request
 from dht.krpc import ANNOUNCE_PEER, FIND_NODE, GET_PEERS, Answer
@@ -177,8 +178,9 @@ class Search(Generic[PurposeT_co]):
 
     Attributes:
         purpose: What it is for, with the results.
-        lookup: The walk, with its counts of nodes asked, answered and failed.
-        answers_from_routers: Bootstrap hosts that answered, in order.
+        lookup: The walk, with its counts of nodes asked, answered and failed; on suspicion it is
+            the first of several.
+        answers_from_routers: Bootstrap hosts that answered, in order, and the seconds they took.
         silent_routers: Bootstrap hosts that did not.
     """
 
@@ -195,7 +197,9 @@ class Search(Generic[PurposeT_co]):
         """
         self.purpose = purpose
         self.lookup = lookup
-        self.answers_from_routers: list[Endpoint] = []
+        self._walk: Lookup | DisjointPaths = lookup
+        self._is_judged = False
+        self.answers_from_routers: dict[Endpoint, float] = {}
         self.silent_routers: list[Endpoint] = []
         self._routers = list(dict.fromkeys(routers))
         self._routers_open: Counter[Endpoint] = Counter()
@@ -218,7 +222,11 @@ class Search(Generic[PurposeT_co]):
         """Return the next router, candidate or node to write to, in this order."""
         if self._needs_routers:
             return Request(self._routers[0], FIND_NODE, {b"target": self.target})
-        contact = self.lookup.next_query()
+        contact = self._walk.next_query()
+        if contact is None and not self._is_judged and self._walk_is_over:
+            self._is_judged = True
+            self._walk = believed_or_doubled(self.lookup)
+            contact = self._walk.next_query()
         if contact is not None:
             return Request(contact.endpoint, *self.purpose.question(self.target))
         if not self._walk_is_over:
@@ -235,7 +243,7 @@ class Search(Generic[PurposeT_co]):
         elif self._writes and request is self._writes[0]:
             self._writes_open[self._writes.pop(0).endpoint] = None
         else:
-            self.lookup.asked(request.endpoint)
+            self._walk.asked(request.endpoint)
 
     def answered(self, sender: Contact, answer: Answer, *, rtt_s: float) -> None:
         """Take from an answer the nodes to ask next, the token, and what serves the purpose."""
@@ -244,11 +252,11 @@ class Search(Generic[PurposeT_co]):
             del self._writes_open[endpoint]
             self.purpose.accepted(sender)
         elif endpoint in self._routers_open:
-            self._router_answered(endpoint, answer)
+            self._router_answered(endpoint, answer, rtt_s)
         else:
             if answer.token is not None:
                 self._tokens[endpoint] = answer.token
-            self.lookup.answered(sender, answer.contacts)
+            self._walk.answered(sender, answer.contacts)
             self.purpose.take(sender, answer)
 
     def slow(self, endpoint: Endpoint) -> None:
@@ -258,7 +266,7 @@ class Search(Generic[PurposeT_co]):
             if not self.answers_from_routers and self._routers_met[endpoint] == 1:
                 self._routers.append(endpoint)
         elif endpoint not in self._writes_open:
-            self.lookup.slow(endpoint)
+            self._walk.slow(endpoint)
 
     def failed(self, endpoint: Endpoint, error: QueryError) -> None:
         """Go on without a candidate, router or holder."""
@@ -268,7 +276,16 @@ class Search(Generic[PurposeT_co]):
         elif endpoint in self._routers_open:
             self._router_failed(endpoint)
         else:
-            self.lookup.failed(endpoint)
+            self._walk.failed(endpoint)
+
+    @property
+    def lookups(self) -> tuple[Lookup, ...]:
+        """All walks: one, and more only where the first seems to have been led astray."""
+        return self._walk.lookups if isinstance(self._walk, DisjointPaths) else (self.lookup,)
+
+    def closest(self) -> list[Contact]:
+        """Return those that answered, nearest first; of several walks in turns."""
+        return self._walk.closest()
 
     @property
     def is_done(self) -> bool:
@@ -279,11 +296,11 @@ class Search(Generic[PurposeT_co]):
         """Return what was found since the last call."""
         return self.purpose.take_findings()
 
-    def _router_answered(self, router: Endpoint, answer: Answer) -> None:
+    def _router_answered(self, router: Endpoint, answer: Answer, rtt_s: float) -> None:
         self._close_router_query(router)
         self._routers = [it for it in self._routers if it != router]
         if router not in self.answers_from_routers:
-            self.answers_from_routers.append(router)
+            self.answers_from_routers[router] = rtt_s
             self.lookup.add(answer.contacts)
 
     def _router_failed(self, router: Endpoint) -> None:
@@ -308,7 +325,7 @@ class Search(Generic[PurposeT_co]):
         if self._writes is None:
             holders = [
                 Holder(contact, self._tokens[contact.endpoint])
-                for contact in self.lookup.closest()
+                for contact in self.closest()
                 if contact.endpoint in self._tokens
             ]
             self._writes = self.purpose.writes(self.target, holders[:K])
@@ -316,7 +333,7 @@ class Search(Generic[PurposeT_co]):
 
     @property
     def _walk_is_over(self) -> bool:
-        return not self._needs_routers and not self._awaits_routers and self.lookup.is_done
+        return not self._needs_routers and not self._awaits_routers and self._walk.is_done
 
     @property
     def _needs_routers(self) -> bool:

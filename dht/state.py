@@ -20,7 +20,10 @@ VERSION: Final = 1
 CONTACTS_SAVED_MAX: Final = 200
 """Contacts saved per family: ten times what a join needs if half of them are gone."""
 
-_LIMITS: Final = Limits(size=65_536, depth=4, tokens=32)
+STATE_BYTES_MAX: Final = 65_536
+"""Longest state that is read; two full families take less than a quarter of it."""
+
+_LIMITS: Final = Limits(size=STATE_BYTES_MAX, depth=4, tokens=32)
 _FAMILY_NAMES: Final = {Family.IPV4: b"ipv4", Family.IPV6: b"ipv6"}
 
 

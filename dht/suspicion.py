@@ -11,11 +11,11 @@ Spec: BEP 42 (secure ids), BEP 45 (changing ids); one node a network is libtorre
 also Wang and Kangasharju, "Real-World Sybil Attacks in BitTorrent Mainline DHT" (2012).
 """
 
-from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from hashlib import blake2b
-from typing import Final, TypeVar
+from typing import Final, TypeAlias
 
 from dht.contact import (
     Contact,
@@ -25,8 +25,10 @@ from dht.contact import (
     is_global,
     network_of,
 )
+from dht.density import EXPECTED_MIN, Density
 from dht.keyspace import ID_BITS, NodeId
 from dht.krpc import Answer
+from dht.recollection import Recollection
 
 IDS_MAX: Final = 2
 """Ids that one endpoint may show within `IDS_WITHIN_S`: its own, and another after a restart."""
@@ -56,12 +58,16 @@ Clients use one port for both, so a node next to a swarm it is in is nothing unu
 SAME_PEERS_MIN: Final = 8
 """Shortest list of peers that proves something when it is given for two info-hashes."""
 
+SAME_PEERS_WITHIN_S: Final = 3_600.0
+"""Seconds for which a node's last such list is remembered: twice as long as peers are stored."""
+
 REMEMBERED_MAX: Final = 10_000
-"""Endpoints in each table; the one seen longest ago is forgotten first."""
+"""Endpoints of which each kind of thing is remembered; the one seen longest ago goes first."""
+
+_ShownId: TypeAlias = tuple[NodeId, float]
+"""An id and when it was shown last."""
 
 _NEAR: Final = 1 << (ID_BITS - PLAUSIBLE_BITS)
-
-_Value = TypeVar("_Value")
 
 
 class Rule(Enum):
@@ -73,6 +79,8 @@ class Rule(Enum):
     CROWDING = "crowding by one network"
     NODES_AS_PEERS = "nodes posing as peers"
     SAME_PEERS = "same peers for another info-hash"
+    DENSITY = "more nodes near the target than there are"
+    SEVERAL = "several lies in one lookup"
 
 
 class Suspicion:
@@ -80,6 +88,7 @@ class Suspicion:
 
     Attributes:
         counts: How often each rule applied.
+        density: How near the nearest nodes usually are.
     """
 
     def __init__(self, rules: Iterable[Rule] = Rule, *, strict_ids: bool = False) -> None:
@@ -90,11 +99,18 @@ class Suspicion:
             strict_ids: Whether the results of lookups must have secure ids. Spec: BEP 42.
         """
         self.counts: Counter[Rule] = Counter()
+        self.density = Density()
         self.strict_ids = strict_ids
         self._rules = frozenset(rules)
-        self._ignored_until: OrderedDict[Endpoint, float] = OrderedDict()
-        self._shown: OrderedDict[Endpoint, dict[NodeId, float]] = OrderedDict()
-        self._named: OrderedDict[Endpoint, tuple[bytes, bytes]] = OrderedDict()
+        self._ignored: Recollection[Endpoint, None] = Recollection(
+            lifetime_s=IGNORED_S, entries_max=REMEMBERED_MAX
+        )
+        self._shown: Recollection[Endpoint, tuple[_ShownId, ...]] = Recollection(
+            lifetime_s=IDS_WITHIN_S, entries_max=REMEMBERED_MAX
+        )
+        self._named: Recollection[Endpoint, tuple[bytes, bytes]] = Recollection(
+            lifetime_s=SAME_PEERS_WITHIN_S, entries_max=REMEMBERED_MAX
+        )
 
     def scrutiny(self) -> "Scrutiny":
         """Return the judge of candidates for a new lookup."""
@@ -102,7 +118,7 @@ class Suspicion:
 
     def ignores(self, endpoint: Endpoint, *, now: float) -> bool:
         """Tell whether nothing is to be heard from an endpoint, or asked there, for the time."""
-        return bool(self._ignored_until) and self._ignored_until.get(endpoint, now) > now
+        return self._ignored.noted_at(endpoint) + IGNORED_S > now
 
     def applies(self, rule: Rule) -> bool:
         """Count that a rule was broken; tell whether it is in force."""
@@ -113,15 +129,11 @@ class Suspicion:
 
     def _identify(self, sender: Contact, now: float) -> None:
         """Note under which id an endpoint has answered; whoever shows a third is ignored."""
-        shown = self._shown.setdefault(sender.endpoint, {})
-        self._shown.move_to_end(sender.endpoint)
-        shown[sender.id] = now
-        if len(shown) > 1:
-            recent = {id: at for id, at in shown.items() if at + IDS_WITHIN_S > now}
-            self._shown[sender.endpoint] = recent
-            if len(recent) > IDS_MAX and self.applies(Rule.CHANGING_IDS):
-                self._ignore(sender.endpoint, now)
-        _bound(self._shown)
+        before = self._shown.recall(sender.endpoint, now=now) or ()
+        others = [it for it in before if it[0] != sender.id and it[1] + IDS_WITHIN_S > now]
+        self._shown.note(sender.endpoint, (*others, (sender.id, now)), now=now)
+        if len(others) >= IDS_MAX and self.applies(Rule.CHANGING_IDS):
+            self._ignored.note(sender.endpoint, None, now=now)
 
     def believable(
         self, answer: Answer, sender: Contact, target: bytes | None, *, now: float
@@ -180,26 +192,21 @@ class Suspicion:
     ) -> list[Endpoint]:
         """Return the peers, or none if the node gave the same ones for another info-hash."""
         digest = blake2b(b"".join(sorted(peers)), digest_size=16).digest()
-        before = self._named.get(endpoint)
-        self._named[endpoint] = (target, digest)
-        self._named.move_to_end(endpoint)
-        _bound(self._named)
+        before = self._named.recall(endpoint, now=now)
+        self._named.note(endpoint, (target, digest), now=now)
         is_same = before is not None and before[0] != target and before[1] == digest
         if is_same and self.applies(Rule.SAME_PEERS):
-            self._ignore(endpoint, now)
+            self._ignored.note(endpoint, None, now=now)
             return []
         return peers
 
-    def _ignore(self, endpoint: Endpoint, now: float) -> None:
-        self._ignored_until[endpoint] = now + IGNORED_S
-        self._ignored_until.move_to_end(endpoint)
-        while self._ignored_until and next(iter(self._ignored_until.values())) <= now:
-            self._ignored_until.popitem(last=False)
-        _bound(self._ignored_until)
-
 
 class Scrutiny:
-    """What one lookup believes of the candidates it is told of."""
+    """What one lookup believes of the candidates it is told of.
+
+    Attributes:
+        suspicion: Which rules are in force, and where they are counted.
+    """
 
     def __init__(self, suspicion: Suspicion | None = None) -> None:
         """Begin without candidates.
@@ -207,7 +214,8 @@ class Scrutiny:
         Args:
             suspicion: Which rules are in force, and where they are counted; None for all.
         """
-        self._suspicion = suspicion if suspicion is not None else Suspicion()
+        self.suspicion = suspicion if suspicion is not None else Suspicion()
+        self._broken: set[Rule] = set()
         self._networks: dict[bytes, Endpoint] = {}
         self._nearest: Endpoint | None = None
 
@@ -235,12 +243,22 @@ class Scrutiny:
 
     def counts(self, contact: Contact) -> bool:
         """Tell whether a node that answered may be part of the result. Spec: BEP 42."""
-        return not self._suspicion.strict_ids or has_secure_id(contact)
+        return not self.suspicion.strict_ids or has_secure_id(contact)
+
+    def suspects(self, nearest: Sequence[int]) -> bool:
+        """Tell whether the end of the lookup looks like an attack on its target.
+
+        Args:
+            nearest: Distances of the K nearest nodes that answered, in order.
+        """
+        expected = self.suspicion.density.expected_within(nearest[-1])
+        if len(self._broken) > 1:
+            return self._applies(Rule.SEVERAL)
+        if expected is not None and expected < EXPECTED_MIN:
+            return self._applies(Rule.DENSITY)
+        self.suspicion.density.learn(nearest[-1])
+        return False
 
     def _applies(self, rule: Rule) -> bool:
-        return self._suspicion.applies(rule)
-
-
-def _bound(table: OrderedDict[Endpoint, _Value]) -> None:
-    if len(table) > REMEMBERED_MAX:
-        table.popitem(last=False)
+        self._broken.add(rule)
+        return self.suspicion.applies(rule)

@@ -9,16 +9,21 @@ neighbourhood and of joins are libtorrent's order of magnitude.
 """
 
 import random
-from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from dht.contact import Contact, Endpoint
-from dht.keyspace import NodeId, random_id_sharing, random_id_with_prefix
+from dht.keyspace import NodeId, random_id_sharing, random_id_with_prefix, shared_prefix
 from dht.ratelimit import TokenBucket
+from dht.recollection import Recollection
 from dht.routing import K, Node, RoutingTable
 
-TICK_S: Final = 10.0
-"""Seconds between looks at the table."""
+TICK_S: Final = 30.0
+"""Seconds between looks at the table: little beside the 15 minutes after which a node needs a ping,
+and enough that several are pinged at once, of whom one that answers shows that our line is not to
+blame for the silence of the others."""
+
+FILL_S: Final = 10.0
+"""The same while there are buckets to fill after a join."""
 
 NEIGHBOURHOOD_S: Final = 600.0
 """Seconds between searches for our own id."""
@@ -30,6 +35,10 @@ JOIN_RETRY_MAX_S: Final = 600.0
 PING_AGAIN_S: Final = 15.0
 """Seconds before upkeep pings the same node again: longer than any hard deadline."""
 
+PINGED_PART: Final = 16
+"""The part of the table that is pinged at once, and two nodes more: half as many would do to reach
+all in 15 minutes."""
+
 NEWCOMER_AGAIN_S: Final = 600.0
 """Seconds before a stranger who queries us is pinged again."""
 
@@ -38,6 +47,7 @@ NEWCOMERS_BURST: Final = 20.0
 """Strangers pinged per second; whoever is passed over will query us again."""
 
 _REMEMBERED_MAX: Final = 2_000
+"""Endpoints pinged lately; at most 3,000 strangers are pinged in `NEWCOMER_AGAIN_S`."""
 
 
 class Join(NamedTuple):
@@ -83,18 +93,21 @@ class Upkeep:
         self._joining = False
         self._to_fill: list[int] = []
         self._newcomers = TokenBucket(NEWCOMERS_PER_S, NEWCOMERS_BURST, now=now)
-        self._pinged: OrderedDict[Endpoint, float] = OrderedDict()
+        self._pinged: Recollection[Endpoint, None] = Recollection(
+            lifetime_s=NEWCOMER_AGAIN_S, entries_max=_REMEMBERED_MAX
+        )
 
     def next_deadline(self) -> float:
         """Return when `due` has something to say, in monotonic seconds."""
-        return min(self._tick_at, float("inf") if self._joining else self._join_at)
+        tick_at, join_at = self._tick_at, self._join_at
+        return tick_at if self._joining or tick_at < join_at else join_at
 
     def due(self, *, now: float) -> list[Task]:
         """Return the tasks that are due."""
         tasks: list[Task] = []
         if now >= self._tick_at:
-            self._tick_at = now + self._jittered(TICK_S)
             tasks += self._look_at_table(now)
+            self._tick_at = now + self._jittered(FILL_S if self._to_fill else TICK_S)
         if not self._joining and now >= self._join_at:
             self._joining = True
             tasks.append(Join())
@@ -114,6 +127,8 @@ class Upkeep:
         """
         self._joining = False
         self._to_fill = self._table.sparse_prefixes()
+        if self._to_fill:
+            self._tick_at = min(self._tick_at, now + self._jittered(FILL_S))
         if self._is_lonely(now):
             self._join_at = now + self._jittered(self._join_pause_s)
             self._join_pause_s = min(self._join_pause_s * 2, JOIN_RETRY_MAX_S)
@@ -126,13 +141,14 @@ class Upkeep:
             return False
         if not self._newcomers.take(now=now):
             return False
-        self._note_ping(stranger.endpoint, now)
+        self._pinged.note(stranger.endpoint, None, now=now)
         return True
 
     def _look_at_table(self, now: float) -> list[Task]:
         silent = self._table.questionable(now=now)
-        tasks: list[Task] = list(self._pings(silent, now))
-        index = self._bucket_to_refresh(now)
+        pinged = self._choose_to_ping(silent, now)
+        tasks: list[Task] = [PingNode(node.contact.endpoint) for node in pinged]
+        index = self._bucket_to_refresh(pinged, now)
         if index is not None:
             self._table.mark_refreshed(index, now=now)
             tasks.append(RefreshBucket(self._target_in(index)))
@@ -143,31 +159,40 @@ class Upkeep:
             self._join_at = now
         return tasks
 
-    def _bucket_to_refresh(self, now: float) -> int | None:
-        """Return a bucket that the join left sparse and nothing has filled, or a stale one."""
+    def _bucket_to_refresh(self, pinged: list[Node], now: float) -> int | None:
+        """Return a bucket that the join left sparse and nothing has filled, or a stale one.
+
+        A stale one of which a node is being pinged has to wait: if that answers, all is well.
+        """
         sparse = self._table.sparse_prefixes() if self._to_fill else []
         while self._to_fill:
             index = self._to_fill.pop(0)
             if index in sparse:
                 return index
-        return next(iter(self._table.stale_prefixes(now=now)), None)
+        stale = self._table.stale_prefixes(now=now)
+        waiting = {self._index_of(node) for node in pinged} if stale else ()
+        return next((index for index in stale if index not in waiting), None)
 
-    def _pings(self, silent: list[Node], now: float) -> list[PingNode]:
-        """Return pings for the nodes silent longest: enough to reach the whole table in 15 min.
+    def _index_of(self, node: Node) -> int:
+        """Return the index of an entry's bucket."""
+        return min(shared_prefix(node.contact.id, self._table.own_id), self._table.depth - 1)
+
+    def _choose_to_ping(self, silent: list[Node], now: float) -> list[Node]:
+        """Choose the nodes silent longest: enough to reach the whole table in 15 minutes.
 
         Those pinged before go behind those not pinged yet: else a few dead nodes, always the ones
         silent longest, would keep the living from being pinged.
         """
         waiting = [
-            node.contact.endpoint
+            node
             for node in silent
             if not self._pinged_within(node.contact.endpoint, PING_AGAIN_S, now)
         ]
-        waiting.sort(key=lambda endpoint: self._pinged.get(endpoint, float("-inf")))
-        chosen = waiting[: 1 + len(self._table) // 32]
-        for endpoint in chosen:
-            self._note_ping(endpoint, now)
-        return [PingNode(endpoint) for endpoint in chosen]
+        waiting.sort(key=lambda node: self._pinged.noted_at(node.contact.endpoint))
+        chosen = waiting[: 2 + len(self._table) // PINGED_PART]
+        for node in chosen:
+            self._pinged.note(node.contact.endpoint, None, now=now)
+        return chosen
 
     def _target_in(self, index: int) -> NodeId:
         """Return a random id that belongs into bucket `index`."""
@@ -179,13 +204,7 @@ class Upkeep:
         return self._table.good_count(now=now) < K
 
     def _pinged_within(self, endpoint: Endpoint, seconds: float, now: float) -> bool:
-        return self._pinged.get(endpoint, float("-inf")) + seconds > now
-
-    def _note_ping(self, endpoint: Endpoint, now: float) -> None:
-        self._pinged[endpoint] = now
-        self._pinged.move_to_end(endpoint)
-        if len(self._pinged) > _REMEMBERED_MAX:
-            self._pinged.popitem(last=False)
+        return self._pinged.noted_at(endpoint) + seconds > now
 
     def _jittered(self, seconds: float) -> float:
         """Return about `seconds`, so that nodes started together do not work in step."""

@@ -9,6 +9,7 @@ Spec: BEP 5 "DHT Queries"; BEP 43 (read-only nodes).
 from dht.cli.app import app
 from dht.cli.arguments import parse_id, parse_info_hash
 from dht.cli.asking import announce, find_node, peers, ping
+from dht.cli.doctor import doctor
 from dht.cli.items import get, put
 from dht.cli.running import run_node, run_testnet
 from dht.cli.sampling import sample
@@ -19,6 +20,7 @@ from dht.commandline import run
 __all__ = [
     "announce",
     "app",
+    "doctor",
     "find_node",
     "get",
     "main",

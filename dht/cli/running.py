@@ -56,6 +56,7 @@ async def _report_status(node: Node, terminal: Terminal) -> None:
 
 def _status(node: Node, started: float) -> dict[str, Json]:
     statistics = node.statistics()
+    mapping = statistics.mapping
     return {
         "families": {
             family.name.lower(): {
@@ -70,6 +71,11 @@ def _status(node: Node, started: float) -> dict[str, Json]:
                 "socket": statistics.sockets[family],
             }
             for family, engine in statistics.engines.items()
+        },
+        "mapping": {
+            "phase": mapping.phase,
+            "method": mapping.method,
+            "external": format_endpoint(mapping.external) if mapping.external else None,
         },
         "bootstrap": {str(it.host): it.fate for it in statistics.bootstrap},
         "flows": statistics.flows,

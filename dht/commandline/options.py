@@ -121,6 +121,8 @@ class CommonOptions(OutputOptions):
             on loopback.
         budget: New remote endpoints a second, which routers have to remember.
         strict_ids: Trust only nodes whose id is tied to their address.
+        map_ports: Have the router let strangers in (PCP, NAT-PMP, UPnP). Default: only commands
+            that answer others, and never on loopback.
     """
 
     bind: Annotated[
@@ -149,6 +151,7 @@ class CommonOptions(OutputOptions):
     ] = None
     budget: Annotated[Budget, Parameter(show_default=True)] = Budget.HOME
     strict_ids: bool = False
+    map_ports: Annotated[bool | None, Parameter(negative="--no-map-ports")] = None
 
     def node_settings(self, *, read_only: bool = False) -> NodeSettings:
         """Return the settings of the node that these options ask for.
@@ -171,6 +174,7 @@ class CommonOptions(OutputOptions):
             budget=self.budget,
             read_only=read_only,
             strict_ids=self.strict_ids,
+            map_ports=not read_only if self.map_ports is None else self.map_ports,
         )
 
 

@@ -67,7 +67,7 @@ async def scrape(node: Node, info_hash: InfoHash) -> Scrape:
 async def _measure(node: Node, info_hash: InfoHash, search: Search[ScrapeSwarm]) -> SwarmSize:
     """Measure the part of a swarm in one family."""
     testimony = search.purpose.testimony
-    nearest = [it for it in search.lookup.closest()[:K] if it in testimony]
+    nearest = [it for it in search.closest()[:K] if it in testimony]
     has_filters = any(testimony[it].has_filters for it in nearest)
     selective = [it for it in nearest if len(testimony[it].named) >= MANY]
     for _ in range(ROUNDS if selective and not has_filters else 0):

@@ -10,9 +10,8 @@ from typing import Final, NamedTuple
 
 from dht.contact import Endpoint
 from dht.keyspace import InfoHash, random_id
-from dht.routing import K
-from dht.search import Announcement, FindNodes, Search
-from scripts.options import exit_after, read_options
+from dht.search import Announcement
+from scripts.simulations.lookups import SEARCH_LIMIT_S, Outcome, run, search_everywhere
 from scripts.simulations.network import VirtualNetwork
 
 ROUTERS: Final = 3
@@ -21,13 +20,9 @@ REST_S: Final = 60.0
 TURNOVER: Final = 0.2
 """Share of the nodes that die, and of new ones that come."""
 
-LOOKUPS: Final = 200
 ANNOUNCES: Final = 50
 READERS: Final = 4
 """Nodes that look for each announce."""
-
-SEARCH_LIMIT_S: Final = 120.0
-"""Virtual seconds; a search has at most 200 queries of 10 s each, but an honest one takes 5."""
 
 PEER_PORT: Final = 51_413
 """What is announced: another port than the node's own."""
@@ -37,20 +32,25 @@ class Figures(NamedTuple):
     """What came of it.
 
     Attributes:
-        recall: Share of the true K closest living nodes that a search found, on average.
+        searches: What searches for nodes found and cost.
         announces_found: Share of searches for an announced peer that found it.
-        queries: Queries in a search for nodes, on average.
-        seconds: Virtual seconds that it took, on average.
         datagrams: Datagrams sent in the whole run.
         digest: SHA-256 over all of them.
     """
 
-    recall: float
+    searches: Outcome
     announces_found: float
-    queries: float
-    seconds: float
     datagrams: int
     digest: str
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return name and value of each figure."""
+        return [
+            *self.searches.lines(),
+            ("announces found", f"{self.announces_found:.2%} of {ANNOUNCES * READERS}"),
+            ("datagrams", f"{self.datagrams}"),
+            ("digest", self.digest),
+        ]
 
 
 def simulate(seed: int, nodes: int) -> Figures:
@@ -61,32 +61,14 @@ def simulate(seed: int, nodes: int) -> Figures:
     network.run(REST_S)
     renew(network, int(nodes * TURNOVER))
     network.run(REST_S)
-    began = network.now
-    searches = search_everywhere(network)
-    found = announces_found(network)
-    return Figures(
-        recall=mean(network.recall_of(search) for search in searches),
-        announces_found=found,
-        queries=mean(search.lookup.asked_count for search in searches),
-        seconds=mean(network.ended_at[search] - began for search in searches),
-        datagrams=network.datagrams_sent,
-        digest=network.digest(),
-    )
+    _, outcome = search_everywhere(network)
+    return Figures(outcome, announces_found(network), network.datagrams_sent, network.digest())
 
 
 def renew(network: VirtualNetwork, number: int) -> None:
     """Let so many nodes die at once, and as many join."""
     network.remove_nodes(network.some_nodes(number))
     network.add_nodes(number, over_s=JOINING_S)
-
-
-def search_everywhere(network: VirtualNetwork) -> list[Search[FindNodes]]:
-    """Search for `LOOKUPS` random targets, each from a random node."""
-    searches = [
-        network.find_node(network.some_node(), random_id(network.rng)) for _ in range(LOOKUPS)
-    ]
-    network.run_until_ended(limit_s=SEARCH_LIMIT_S)
-    return searches
 
 
 def announces_found(network: VirtualNetwork) -> float:
@@ -107,18 +89,5 @@ def announces_found(network: VirtualNetwork) -> float:
     return mean(peer in search.purpose.peers for peer, search in attempts)
 
 
-def main(arguments: list[str]) -> None:
-    """Run it and print the figures."""
-    options = read_options(__doc__, size_flag="--nodes", size=3_000, arguments=arguments)
-    print(f"seed {options.seed}, {options.size} nodes", flush=True)
-    exit_after(options.time_limit_s)
-    figures = simulate(options.seed, options.size)
-    print(f"the true {K} closest found: {figures.recall:.2%} of {LOOKUPS} x {K}")
-    print(f"announces found:          {figures.announces_found:.2%} of {ANNOUNCES * READERS}")
-    print(f"a search:                 {figures.queries:.0f} queries, {figures.seconds:.1f} s")
-    print(f"datagrams:                {figures.datagrams}")
-    print(f"digest:                   {figures.digest}")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(__doc__, simulate, sys.argv[1:])

@@ -1,9 +1,12 @@
 """A network of engines in one thread of virtual time, in which datagrams take a while or get lost.
 
-Whatever is going to happen stands in one heap: a datagram arrives, or an engine's deadline is due.
+Whatever is going to happen stands in one heap: a datagram arrives, or an engine's alarm goes off.
 Running the network means taking the earliest entry again and again; nobody sleeps, and an hour of
 a quiet network passes in seconds. All chance comes from one seed, so a run can be repeated byte for
 byte: `digest` covers every datagram sent, with its time, source and destination.
+
+An engine has one alarm. It is put forward when a deadline comes nearer, and left where it is when
+one is put off, as happens with every answer; if it then goes off too early it is set anew.
 
 Nodes are engines as the library makes them, with default limits, at public IPv4 addresses of their
 own /24, since a node counts a second one there as the same party.
@@ -15,12 +18,14 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from heapq import heappop, heappush, nsmallest
 from itertools import count
-from struct import pack
-from typing import Final, NamedTuple
+from math import inf
+from struct import Struct
+from typing import Final, NamedTuple, TypeAlias
 
 from dht.contact import Contact, Endpoint, Family, Scope, is_allowed, network_of
 from dht.engine import Engine
 from dht.inquiry import Ended, Inquiry
+from dht.itemsearch import FindItem
 from dht.keyspace import ID_BITS, ID_BYTES, InfoHash, NodeId, distance, secure_id
 from dht.ratelimit import FlowBudget
 from dht.routing import K
@@ -28,6 +33,14 @@ from dht.search import Announcement, FindNodes, FindPeers, Purpose, PurposeT, Se
 
 PORT: Final = 6881
 """Every node's port; addresses are plentiful."""
+
+_PACK_TIME: Final = Struct("!d").pack
+
+_Entry: TypeAlias = tuple[float, int, Endpoint, Endpoint | None, bytes]
+"""What will happen: when, in which order at one moment, and to whom.
+
+A datagram arrives from the endpoint that follows; without one, an alarm goes off.
+"""
 
 
 class Weather(NamedTuple):
@@ -53,7 +66,10 @@ class Datagram(NamedTuple):
 
 
 class Stuck(Exception):
-    """A real network would hang: an engine wakes itself for ever, or a search does not end."""
+    """A real network would hang.
+
+    An engine wakes itself for ever or has missed a deadline, or a search does not end.
+    """
 
 
 class VirtualNetwork:
@@ -73,15 +89,16 @@ class VirtualNetwork:
         """Begin at time 0 without nodes."""
         self.now = 0.0
         self.rng = random.Random(seed)
+        self._chance = self.rng.random
         self.engines: dict[Endpoint, Engine] = {}
         self.routers: list[Endpoint] = []
         self.datagrams_sent = 0
         self.ended_at: dict[Inquiry, float] = {}
         self.tap: Callable[[Datagram], None] | None = None
         self._weather = weather if weather is not None else Weather()
-        self._agenda: list[tuple[float, int, Endpoint, Datagram | None]] = []
+        self._agenda: list[_Entry] = []
         self._serial = count()
-        self._wakes_at: dict[Endpoint, float] = {}
+        self._alarms: dict[Endpoint, float] = {}
         self._networks_used: set[bytes] = set()
         self._seekers: dict[Search[Purpose], Endpoint] = {}
         self._awaited: dict[Inquiry, None] = {}
@@ -116,7 +133,7 @@ class VirtualNetwork:
         """Let nodes fall silent, without a farewell."""
         for endpoint in endpoints:
             del self.engines[endpoint]
-            del self._wakes_at[endpoint]
+            self._alarms.pop(endpoint, None)
 
     def some_nodes(self, number: int) -> list[Endpoint]:
         """Choose that many living nodes at random, routers excepted."""
@@ -150,6 +167,10 @@ class VirtualNetwork:
         engine = self.engines[at]
         search = engine.get_peers(info_hash, now=self.now, announcement=announcement)
         return self._started(at, search)
+
+    def get_item(self, at: Endpoint, target: bytes) -> Search[FindItem]:
+        """Start a search for an item at a node."""
+        return self._started(at, self.engines[at].search(target, FindItem(target), now=self.now))
 
     def run_until_ended(self, *, limit_s: float) -> None:
         """Let time pass until all searches started here have ended.
@@ -220,43 +241,55 @@ class VirtualNetwork:
                 return at
 
     def _step(self) -> None:
-        """Let the next thing happen, unless its node is gone or its deadline was moved."""
-        self.now, _, at, datagram = heappop(self._agenda)
+        """Let the next thing happen, unless its node is gone."""
+        self.now, _, at, source, data = heappop(self._agenda)
         engine = self.engines.get(at)
         if engine is None:
             return
-        if datagram is not None:
-            engine.receive_datagram(datagram.data, datagram.source, now=self.now)
-        elif self._wakes_at[at] == self.now:
-            engine.handle_deadlines(now=self.now)
-            if engine.next_deadline(now=self.now) <= self.now:
-                raise Stuck(f"a deadline that has passed, at {self.now} s")
-        else:
+        if source is not None:
+            engine.receive_datagram(data, source, now=self.now)
+            self._attend(at)
+        elif self._alarms[at] == self.now:
+            self._ring(at, engine)
+
+    def _ring(self, at: Endpoint, engine: Engine) -> None:
+        """Wake an engine whose alarm goes off, unless its deadline was put off meanwhile."""
+        del self._alarms[at]
+        if engine.next_deadline(now=self.now) > self.now:
+            self._attend(at)
             return
+        engine.handle_deadlines(now=self.now)
         self._attend(at)
+        if self._alarms[at] <= self.now:
+            raise Stuck(f"a deadline that is due for ever, at {self.now} s")
 
     def _attend(self, at: Endpoint) -> None:
         """Do after each call of an engine what a shell does: send, take events, set the alarm."""
         engine = self.engines[at]
         for data, to in engine.datagrams_to_send():
-            self._send(Datagram(at, to, data))
+            self._send(at, to, data)
         for event in engine.take_events():
             if isinstance(event, Ended) and event.inquiry in self._awaited:
                 del self._awaited[event.inquiry]
                 self.ended_at[event.inquiry] = self.now
         wakes_at = engine.next_deadline(now=self.now)
-        if wakes_at != self._wakes_at.get(at):
-            self._wakes_at[at] = wakes_at
-            self._schedule(wakes_at, at, None)
+        if wakes_at < self.now:
+            raise Stuck(f"a deadline missed {self.now - wakes_at} s ago, at {self.now} s")
+        if wakes_at < self._alarms.get(at, inf):
+            self._alarms[at] = wakes_at
+            self._schedule(wakes_at, at)
 
-    def _send(self, datagram: Datagram) -> None:
+    def _send(self, source: Endpoint, to: Endpoint, data: bytes) -> None:
         self.datagrams_sent += 1
-        self._hash.update(pack("!d", self.now) + datagram.source + datagram.to + datagram.data)
+        self._hash.update(_PACK_TIME(self.now) + source + to + data)
         if self.tap is not None:
-            self.tap(datagram)
-        if self.rng.random() >= self._weather.loss:
-            delay = self.rng.uniform(self._weather.delay_min_s, self._weather.delay_max_s)
-            self._schedule(self.now + delay, datagram.to, datagram)
+            self.tap(Datagram(source, to, data))
+        loss, delay_min_s, delay_max_s = self._weather
+        if self._chance() >= loss:
+            delay_s = delay_min_s + (delay_max_s - delay_min_s) * self._chance()
+            self._schedule(self.now + delay_s, to, source, data)
 
-    def _schedule(self, moment: float, at: Endpoint, datagram: Datagram | None) -> None:
-        heappush(self._agenda, (moment, next(self._serial), at, datagram))
+    def _schedule(
+        self, moment: float, at: Endpoint, source: Endpoint | None = None, data: bytes = b""
+    ) -> None:
+        heappush(self._agenda, (moment, next(self._serial), at, source, data))

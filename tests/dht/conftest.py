@@ -29,3 +29,11 @@ def silent_end() -> Iterator[Endpoint]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         yield endpoint(*sock.getsockname())
+
+
+@pytest.fixture
+def silent_end6() -> Iterator[Endpoint]:
+    """The same at ::1."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.bind(("::1", 0))
+        yield endpoint(*sock.getsockname()[:2])

@@ -85,11 +85,13 @@ def test_public_hosts_are_known_as_routers() -> None:
 def test_fates(
     ends: tuple[Endpoint, ...], answered: list[Endpoint], silent: list[Endpoint], fate: HostFate
 ) -> None:
-    assert judge(ResolvedHost(HOST, ends), answered, silent, ANYWHERE).fate is fate
+    outcome = judge(ResolvedHost(HOST, ends), dict.fromkeys(answered, 0.05), silent, ANYWHERE)
+    assert outcome.fate is fate
+    assert outcome.rtt_s == (0.05 if fate is HostFate.ANSWERED else None)
 
 
 def test_a_local_host_is_in_reach_of_a_local_node() -> None:
-    outcome = judge(ResolvedHost(HOST, (LOCAL,)), [], [], {Family.IPV4: Scope.LOOPBACK})
+    outcome = judge(ResolvedHost(HOST, (LOCAL,)), {}, [], {Family.IPV4: Scope.LOOPBACK})
     assert outcome.fate is HostFate.NOT_ASKED
 
 

@@ -69,6 +69,15 @@ async def test_a_bad_file_is_a_warning_and_a_cold_start(
     assert reason in vars(record)["reason"]
 
 
+async def test_a_huge_file_is_not_read_to_its_end(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # Sparse; a read of all of it would not end.
+    assert await load_state(path) == {}
+    assert "starting cold" in caplog.text
+
+
 async def test_a_folder_is_a_warning_and_a_cold_start(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

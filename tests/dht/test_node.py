@@ -138,6 +138,20 @@ async def test_a_later_host_is_enough_even_if_the_first_is_dead(
         assert fates(node) == [HostFate.SILENT, HostFate.ANSWERED]
 
 
+async def test_one_family_is_enough_to_have_joined(
+    patient_clock: trio.testing.MockClock, silent_end6: Endpoint
+) -> None:
+    dead = BootstrapHost("::1", port_of(silent_end6), is_router=False)
+    async with (
+        open_testnet(10) as network,
+        open_node(NodeSettings(bind=SIX + FOUR, bootstrap=[dead, *network.entry_points()])) as node,
+    ):
+        with trio.fail_after(1.0):
+            await node.wait_joined()
+        fate = {it.host: it.fate for it in node.statistics().bootstrap}[dead]
+        assert fate is HostFate.NOT_ASKED  # As far as is known: its answer is still awaited.
+
+
 async def test_a_node_keeps_trying(patient_clock: trio.testing.MockClock) -> None:
     async with open_node(local([])) as late:
         at = next(iter(late.endpoints.values()))

@@ -15,6 +15,7 @@ from dht.ratelimit import (
     PARTIES_MAX,
     QUERIES_BURST,
     QUERIES_PER_S,
+    SOURCE_LIFETIME_S,
     SOURCES_MAX,
     WRITES_BURST,
     WRITES_PER_S,
@@ -24,6 +25,7 @@ from dht.ratelimit import (
     SourceLimiter,
     TokenBucket,
 )
+from dht.reachability import LATELY_S
 from tests.dht.samples import loopback, public, public6
 
 
@@ -131,6 +133,25 @@ def test_the_source_silent_longest_is_forgotten() -> None:
     assert limiter.admits(loopback(2), now=3.0)
 
 
+def test_a_silent_source_is_forgotten_when_there_is_nothing_to_hold_against_it() -> None:
+    limiter = SourceLimiter()
+    admitted(limiter, public(1), int(QUERIES_BURST) + ABUSE_EXCESS, now=0.0)
+    while limiter.admits_write(public(2), now=0.0):
+        pass
+    limiter.admits(public(3), now=SOURCE_LIFETIME_S)
+    assert len(limiter._sources) == 1
+    assert admitted(limiter, public(1), 60, now=SOURCE_LIFETIME_S) == QUERIES_BURST
+    wrote = sum(limiter.admits_write(public(2), now=SOURCE_LIFETIME_S) for _ in range(100))
+    assert wrote == WRITES_BURST
+
+
+def test_a_source_of_a_slow_limiter_is_remembered_until_its_bucket_is_full() -> None:
+    limiter = SourceLimiter(rate=0.001, burst=1.0)
+    limiter.admits(public(1), now=0.0)
+    limiter.admits(public(2), now=SOURCE_LIFETIME_S)
+    assert not limiter.admits(public(1), now=999.0)
+
+
 def test_new_endpoints_are_refused_beyond_the_budget() -> None:
     budget = FlowBudget(5.0, now=0.0)
     assert sum(budget.admits(public(serial), now=0.0) for serial in range(10)) == 5
@@ -226,7 +247,15 @@ def test_local_nodes_may_be_asked_at_will() -> None:
     assert courtesy.asked_at(loopback(1)) == -math.inf
 
 
-def test_addresses_asked_are_forgotten_in_time() -> None:
+def test_an_address_is_forgotten_when_it_was_not_asked_lately() -> None:
+    courtesy = Courtesy()
+    asked_within(courtesy, public(1), seconds=0.1)
+    courtesy.asked(public(2), now=LATELY_S)
+    assert courtesy.asked_at(public(1)) == -math.inf
+    assert courtesy.ready_at(public(1), now=LATELY_S) == LATELY_S
+
+
+def test_so_many_addresses_asked_are_remembered_and_no_more() -> None:
     courtesy = Courtesy()
     for serial in range(PARTIES_MAX + 1):
         courtesy.asked(Endpoint(b"\x08" + serial.to_bytes(3) + b"\0\1"), now=0.0)

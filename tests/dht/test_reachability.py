@@ -70,3 +70,12 @@ def test_it_shows_itself_for_a_trial_after_an_hour() -> None:
     answer_all(reachability)
     assert reachability.is_open(now=trial + PATIENCE_S - 1)
     assert not reachability.is_open(now=trial + PATIENCE_S)
+
+
+def test_uninvited_queries_are_counted_invited_ones_are_not() -> None:
+    reachability = Reachability(now=0.0)
+    reachability.queried(GUEST, invited_at=400.0, now=400.0 + LATELY_S - 1)
+    assert reachability.uninvited == 0
+    reachability.queried(GUEST, invited_at=400.0, now=400.0 + LATELY_S)
+    reachability.queried(SECOND_GUEST, invited_at=NEVER, now=800.0)
+    assert reachability.uninvited == 2

@@ -152,7 +152,7 @@ def test_whom_a_router_names_is_asked_and_the_router_is_no_result() -> None:
     search = node_search(ZERO_ID, routers=ROUTERS)
     send_all(search)
     reply(search, Contact(ZERO_ID, ROUTERS[0]), answer(ladder(2), token=b"no"))
-    assert search.answers_from_routers == [ROUTERS[0]]
+    assert list(search.answers_from_routers) == [ROUTERS[0]]
     assert {request.endpoint for request in send_all(search)} == {it.endpoint for it in ladder(2)}
     for it in ladder(2):
         reply(search, it, answer())
@@ -294,7 +294,7 @@ def test_a_router_that_answers_the_second_time_has_answered() -> None:
     send(search)
     reply(search, Contact(ZERO_ID, ROUTERS[0]), answer([contact(1)]))
     search.failed(ROUTERS[0], TIMEOUT)
-    assert search.answers_from_routers == ROUTERS[:1]
+    assert list(search.answers_from_routers) == ROUTERS[:1]
     assert search.silent_routers == []
     assert send(search).endpoint == contact(1).endpoint
 

@@ -22,6 +22,7 @@ from dht.suspicion import (
     POSING_MIN,
     REMEMBERED_MAX,
     SAME_PEERS_MIN,
+    SAME_PEERS_WITHIN_S,
     Rule,
     Scrutiny,
     Suspicion,
@@ -110,6 +111,13 @@ def test_the_same_peers_for_another_info_hash_are_made_up() -> None:
     assert suspicion.counts == {Rule.SAME_PEERS: 1}
 
 
+def test_a_list_of_peers_is_remembered_for_an_hour() -> None:
+    for later_s, believed in ((SAME_PEERS_WITHIN_S - 1, []), (SAME_PEERS_WITHIN_S, PEERS)):
+        suspicion = Suspicion()
+        judged(suspicion, peers=PEERS)
+        assert judged(suspicion, peers=PEERS, target=OTHER_HASH, now=later_s)[1] == believed
+
+
 def test_a_few_peers_may_share_two_torrents() -> None:
     suspicion = Suspicion()
     for target in (HASH, OTHER_HASH):
@@ -133,13 +141,25 @@ def test_one_network_has_one_candidate() -> None:
     assert scrutiny.admits(public(1, host=2), 1 << 158)
 
 
+def test_memory_fades() -> None:
+    suspicion = Suspicion()
+    for serial in range(10):
+        for target in (HASH, OTHER_HASH):
+            sender = Contact(ZERO_ID, public(100 + serial))
+            judged(suspicion, peers=PEERS, sender=sender, target=target)
+    day_s = 86_400.0
+    for target in (HASH, OTHER_HASH):
+        judged(suspicion, peers=PEERS, target=target, now=day_s)
+    assert [len(suspicion._shown), len(suspicion._named), len(suspicion._ignored)] == [1, 1, 1]
+
+
 def test_memory_is_bounded() -> None:
     suspicion = Suspicion()
     for serial in range(REMEMBERED_MAX + 10):
         at = Endpoint(b"\x08" + serial.to_bytes(3) + b"\0\1")
         for target in (HASH, OTHER_HASH):
             judged(suspicion, peers=PEERS, sender=Contact(ZERO_ID, at), target=target)
-    sizes = [len(suspicion._shown), len(suspicion._named), len(suspicion._ignored_until)]
+    sizes = [len(suspicion._shown), len(suspicion._named), len(suspicion._ignored)]
     assert sizes == [REMEMBERED_MAX] * 3
 
 
@@ -194,7 +214,8 @@ class Stage:
     def __init__(self, rules: Iterable[Rule]) -> None:
         """Set up everybody but the liar."""
         self.wire = Wire()
-        self.engine: Engine = self.wire.add(suspicion=Suspicion(rules))
+        self.suspicion = Suspicion(rules)
+        self.engine: Engine = self.wire.add(suspicion=self.suspicion)
         for it in BYSTANDERS:
             self.wire.strangers[it.endpoint] = saying(it.id)
         named = compact([*BYSTANDERS, HOLDER])
@@ -275,6 +296,19 @@ def same_peers(stage: Stage) -> None:
     stage.search(OTHER_HASH)
 
 
+def crowd(stage: Stage) -> None:
+    """Eight colluding nodes stand nearer than anybody, but each where a node may well be."""
+    # As if other searches had shown a network of some 2,000 nodes.
+    stage.suspicion.density.learn(1 << 152)
+    collude(stage, [Contact(node_id(30, serial), public(100 + serial)) for serial in range(8)])
+
+
+def several(stage: Stage) -> None:
+    """Eight colluding nodes of one network say that they stand at the target."""
+    sybils = [Contact(node_id(100, serial), public(100, host=serial)) for serial in range(8)]
+    collude(stage, sybils)
+
+
 @pytest.mark.parametrize(
     ("lie", "rule"),
     [
@@ -284,6 +318,8 @@ def same_peers(stage: Stage) -> None:
         (changing_ids, Rule.CHANGING_IDS),
         (nodes_as_peers, Rule.NODES_AS_PEERS),
         (same_peers, Rule.SAME_PEERS),
+        (crowd, Rule.DENSITY),
+        (several, Rule.SEVERAL),
     ],
 )
 def test_a_rule_alone_saves_the_search(lie: Callable[[Stage], None], rule: Rule) -> None:

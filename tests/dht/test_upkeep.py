@@ -9,6 +9,7 @@ from dht.contact import Contact, Endpoint, Family
 from dht.keyspace import shared_prefix
 from dht.routing import GOOD_FOR_S, K, RoutingTable
 from dht.upkeep import (
+    FILL_S,
     JOIN_RETRY_MAX_S,
     JOIN_RETRY_MIN_S,
     NEIGHBOURHOOD_S,
@@ -108,17 +109,17 @@ def test_a_join_that_brought_enough_is_not_repeated_while_they_are_good() -> Non
     upkeep.want_join(now=0.0)
     upkeep.due(now=0.0)
     upkeep.join_ended(now=1.0)
-    (again,) = of(Join, run(upkeep, GOOD_FOR_S + 3 * TICK_S, start=1.0))
+    (again,) = of(Join, run(upkeep, GOOD_FOR_S + 2 * TICK_S, start=1.0))
     assert GOOD_FOR_S <= again <= GOOD_FOR_S + JITTER * TICK_S
 
 
-def test_the_buckets_a_join_left_sparse_are_filled_one_a_tick() -> None:
+def test_the_buckets_a_join_left_sparse_are_filled_soon_and_one_at_a_time() -> None:
     """Maymounkov and Mazieres, "Kademlia", section 2.3."""
     table = fresh_table(contact(0), contact(1), *[contact(2, serial) for serial in range(K)])
     table.answered(contact(3), rtt_s=0.1, now=0.0)
     upkeep = fresh_upkeep(table)
     upkeep.join_ended(now=0.0)
-    seen = run(upkeep, 10 * TICK_S)
+    seen = run(upkeep, 3 * JITTER * FILL_S)
     targets = [task.target for _, task in seen if isinstance(task, RefreshBucket)]
     assert [shared_prefix(target, ZERO_ID) for target in targets] == table.sparse_prefixes()
     assert len(set(of(RefreshBucket, seen))) == len(targets) == 2
@@ -248,11 +249,27 @@ def test_a_day_of_refreshes_is_spread_over_time() -> None:
 
 def test_a_refresh_aims_into_its_bucket() -> None:
     table = fresh_table(*crowd(20))
+    for node in table:
+        table.queried(node.contact, now=GOOD_FOR_S)
     upkeep = fresh_upkeep(table)
     seen = run(upkeep, GOOD_FOR_S + 10 * JITTER * TICK_S)
     targets = [task.target for _, task in seen if isinstance(task, RefreshBucket)]
-    aimed = [min(shared_prefix(target, ZERO_ID), table.depth - 1) for target in targets]
-    assert aimed == list(range(table.depth))
+    assert [bucket_of(table, target) for target in targets] == list(range(table.depth))
+
+
+def test_a_bucket_is_not_refreshed_while_a_node_of_it_is_pinged() -> None:
+    """An answer is a change of its bucket. BEP 5 "Routing Table"."""
+    table = fresh_table(*crowd(20))
+    for serial in range(4):
+        table.queried(contact(1, serial), now=GOOD_FOR_S)
+    tasks = fresh_upkeep(table).due(now=GOOD_FOR_S)
+    targets = [task.target for task in tasks if isinstance(task, RefreshBucket)]
+    assert pinged(tasks) == [contact(0, serial).endpoint for serial in range(3)]
+    assert [bucket_of(table, target) for target in targets] == [1]
+
+
+def bucket_of(table: RoutingTable, id: bytes) -> int:
+    return min(shared_prefix(id, table.own_id), table.depth - 1)
 
 
 def test_our_neighbourhood_is_searched_about_every_ten_minutes() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from scripts.fuzzers import fuzzing
-from scripts.fuzzers.fuzzing import MEMORY_EVERY, Failure, Subject, fuzz, run
+from scripts.fuzzers.fuzzing import MEMORY_EVERY, Failure, Report, Subject, fuzz, run
 
 
 def subject(feed: Callable[[bytes], object]) -> Subject:
@@ -46,6 +46,11 @@ def test_hoarding_is_a_failure() -> None:
         fuzz(subject(hoard), inputs=MEMORY_EVERY, time_limit_s=10.0)
 
 
+def test_a_subject_that_looks_at_the_memory_itself_is_not_traced() -> None:
+    untraced = subject(hoard)._replace(is_traced=False)
+    assert fuzz(untraced, inputs=MEMORY_EVERY, time_limit_s=10.0).inputs == MEMORY_EVERY
+
+
 def test_a_documented_error_is_counted() -> None:
     report = fuzz(subject(refuse), inputs=10, time_limit_s=10.0)
     assert (report.inputs, report.refused) == (10, 10)
@@ -53,6 +58,15 @@ def test_a_documented_error_is_counted() -> None:
 
 def test_time_ends_a_run() -> None:
     assert fuzz(subject(refuse), inputs=10, time_limit_s=0.0).inputs == 0
+
+
+def test_a_long_run_tells_of_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzzing, "PROGRESS_EVERY_S", 0.0)
+    reports: list[Report] = []
+    told = subject(refuse)._replace(remarks=lambda: "all is well")
+    fuzz(told, inputs=3, time_limit_s=10.0, progress=reports.append)
+    assert [report.inputs for report in reports] == [0, 1, 2]
+    assert str(reports[-1]).endswith("all is well")
 
 
 def test_the_program_prints_input_and_seed_and_fails() -> None:

@@ -7,8 +7,11 @@ import libtorrent as lt
 import pytest
 
 from dht.contact import Family
+from dht.node import Node
 from dht.testnet import LOOPBACK, Testnet, open_testnet
 from magnet.metainfo.info import Version
+from tests.interop.client import Client, open_client
+from tests.interop.joining import node_knowing
 
 NODES = 8
 """Enough for K neighbours of every key, and for libtorrent to call itself bootstrapped."""
@@ -41,6 +44,24 @@ async def testnet(family: Family) -> AsyncIterator[Testnet]:
     """A DHT of our own nodes."""
     async with open_testnet(NODES, [family]) as net:
         yield net
+
+
+@pytest.fixture
+async def client(host: str) -> AsyncIterator[Client]:
+    """A client that knows nobody."""
+    async with open_client(host) as client:
+        yield client
+
+
+@pytest.fixture
+async def node(client: Client, host: str) -> AsyncIterator[Node]:
+    """A node of ours; it and the client know each other and nobody else."""
+    async with node_knowing(host, client.as_bootstrap_host()) as node:
+        ping = await node.ping(client.endpoint)
+        assert ping.sender is not None
+        (at,) = node.endpoints.values()
+        await client.meet(at, ping.sender.id)
+        yield node
 
 
 @pytest.fixture(scope="session")

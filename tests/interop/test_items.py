@@ -1,19 +1,17 @@
 """Items of BEP 44 between libtorrent and us: each keeps, returns and changes the other's."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dht.bencode import encode
-from dht.bootstrap import BootstrapHost
 from dht.items import GET, ImmutableItem, MutableItem, SigningKey, immutable_target, mutable_target
-from dht.node import Node, NodeSettings, open_node
+from dht.node import Node
 from dht.publishing import get_item, put_item, update_item
-from tests.interop.client import Client, open_client
+from tests.interop.client import Client
+from tests.interop.joining import node_knowing
 
 pytestmark = pytest.mark.interop
 
@@ -25,32 +23,6 @@ THEIR_SECRET = bytes.fromhex(VECTORS["expanded_key"])
 OUR_KEY = SigningKey(bytes(range(32)))
 SALTS = [b"", b"foobar"]
 TEXT = b"Hello World!"
-
-
-@asynccontextmanager
-async def node_knowing(host: str, *entry_points: BootstrapHost) -> AsyncIterator[Node]:
-    """Run a node of ours that has joined through certain nodes."""
-    async with open_node(NodeSettings(bind=[(host, 0)], bootstrap=entry_points)) as node:
-        await node.wait_joined()
-        yield node
-
-
-@pytest.fixture
-async def client(host: str) -> AsyncIterator[Client]:
-    """A client that knows nobody."""
-    async with open_client(host) as client:
-        yield client
-
-
-@pytest.fixture
-async def node(client: Client, host: str) -> AsyncIterator[Node]:
-    """A node of ours; it and the client know each other and nobody else."""
-    async with node_knowing(host, client.as_bootstrap_host()) as node:
-        ping = await node.ping(client.endpoint)
-        assert ping.sender is not None
-        (at,) = node.endpoints.values()
-        await client.meet(at, ping.sender.id)
-        yield node
 
 
 async def test_what_nobody_put_it_does_not_have(node: Node) -> None:

@@ -1,46 +1,17 @@
 """Nodes of ours and libtorrent's in one DHT, each asking the other."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 
-from dht.bootstrap import BootstrapHost
 from dht.contact import Family, endpoint
 from dht.keyspace import InfoHash
-from dht.node import Node, NodeSettings, open_node
-from tests.interop.client import Client, open_client, until
+from dht.node import Node
+from tests.interop.client import Client, until
+from tests.interop.joining import node_knowing
 
 pytestmark = pytest.mark.interop
 
 KEY = InfoHash(b"\x5a" * 20)
 PORT = 6_881
-
-
-@asynccontextmanager
-async def node_knowing(host: str, *entry_points: BootstrapHost) -> AsyncIterator[Node]:
-    """Run a node of ours that has joined through certain nodes."""
-    async with open_node(NodeSettings(bind=[(host, 0)], bootstrap=entry_points)) as node:
-        await node.wait_joined()
-        yield node
-
-
-@pytest.fixture
-async def client(host: str) -> AsyncIterator[Client]:
-    """A client that knows nobody."""
-    async with open_client(host) as client:
-        yield client
-
-
-@pytest.fixture
-async def node(client: Client, host: str) -> AsyncIterator[Node]:
-    """A node of ours; it and the client know each other and nobody else."""
-    async with node_knowing(host, client.as_bootstrap_host()) as node:
-        ping = await node.ping(client.endpoint)
-        assert ping.sender is not None
-        (at,) = node.endpoints.values()
-        await client.meet(at, ping.sender.id)
-        yield node
 
 
 async def peers_found(node: Node) -> list[bytes]:

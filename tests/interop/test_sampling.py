@@ -11,7 +11,8 @@ from dht.node import Node, NodeSettings, open_node
 from dht.sampler import Sampler
 from dht.sampling import INTERVAL_MAX_S, Samples
 from dht.services.samples import SAMPLES_MAX, SUBSET_LIFETIME_S
-from tests.interop.client import Client, open_client
+from tests.interop.client import Client
+from tests.interop.joining import node_knowing
 
 pytestmark = pytest.mark.interop
 
@@ -30,18 +31,9 @@ def key(serial: int) -> InfoHash:
 
 
 @pytest.fixture
-async def client(host: str) -> AsyncIterator[Client]:
-    """A client that knows nobody."""
-    async with open_client(host) as client:
-        yield client
-
-
-@pytest.fixture
 async def node(client: Client, host: str) -> AsyncIterator[Node]:
     """A node of ours that knows the client and nobody else."""
-    hosts = [client.as_bootstrap_host()]
-    async with open_node(NodeSettings(bind=[(host, 0)], bootstrap=hosts)) as node:
-        await node.wait_joined()
+    async with node_knowing(host, client.as_bootstrap_host()) as node:
         yield node
 
 

@@ -17,7 +17,7 @@ def figures() -> Figures:
 def test_searches_find_the_closest_living_nodes(figures: Figures) -> None:
     # Not all: an answer names eight nodes, the dead among them, so a node that stood ninth or later
     # before the blackout may be named by nobody.
-    assert figures.recall >= 0.9
+    assert figures.searches.recall >= 0.9
 
 
 def test_the_dead_do_not_exhaust_a_search(figures: Figures) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from dht.contact import Endpoint
+from dht.engine import Engine
 from dht.keyspace import random_id
 from scripts.simulations.network import Datagram, Stuck, VirtualNetwork, Weather
 
@@ -22,6 +23,22 @@ def test_a_search_that_does_not_end_is_no_success() -> None:
     network.find_node(network.some_node(), random_id(network.rng))
     with pytest.raises(Stuck, match="1 searches"):
         network.run_until_ended(limit_s=0.01)
+
+
+def test_an_engine_that_would_wake_for_ever_is_no_success(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = small_network(1)
+    monkeypatch.setattr(Engine, "next_deadline", lambda engine, *, now: now)
+    with pytest.raises(Stuck, match="due for ever"):
+        network.run(60.0)
+
+
+def test_a_missed_deadline_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = small_network(1)
+    monkeypatch.setattr(Engine, "next_deadline", lambda engine, *, now: now - 1.0)
+    with pytest.raises(Stuck, match="missed"):
+        network.run(60.0)
 
 
 def test_nothing_arrives_when_all_is_lost() -> None:

@@ -186,6 +186,7 @@ def test_defaults_are_for_the_public_network(monkeypatch: pytest.MonkeyPatch) ->
         bootstrap=PUBLIC_HOSTS,
         state=Path("/cache/trackerless/dht.state"),
         budget=Budget.HOME,
+        map_ports=True,
     )
 
 
@@ -237,6 +238,13 @@ def test_a_chosen_address_is_kept() -> None:
 def test_a_short_lived_node_is_read_only() -> None:
     assert parse().node_settings(read_only=True).read_only
     assert not parse().node_settings().read_only
+
+
+def test_only_who_answers_has_ports_mapped_unless_told_otherwise() -> None:
+    for read_only in (False, True):
+        assert parse().node_settings(read_only=read_only).map_ports is not read_only
+        assert parse("--map-ports").node_settings(read_only=read_only).map_ports
+        assert not parse("--no-map-ports").node_settings(read_only=read_only).map_ports
 
 
 def test_strict_ids_reach_the_node() -> None:
