@@ -30,7 +30,8 @@ The ground floor is pure: no socket, clock, file, log or global randomness. Time
   `sampling` (when another may be asked what it stores), `suspicion` (whom not to believe) with
   `density` (when nodes are nearer than they can be) and `disjoint` (other ways to a target then),
   `identity` (who we are to others) with `external` (our address, by vote) and `reachability`
-  (whether strangers reach us). `figures` tell how an engine fares.
+  (whether strangers reach us); all that they remember of others is a `recollection`, which forgets.
+  `figures` tell how an engine fares.
 - Asking: an `inquiry` is something to find out with queries, such as a ping; a `search` is a lookup
   with a purpose; the `inquirer` carries both out, within limits.
 - Answering: `services` know what to say, a module for each group of methods, with `prepared`

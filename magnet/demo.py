@@ -19,7 +19,7 @@ from dht.testnet import LOOPBACK, Testnet, open_testnet
 from magnet.metainfo.create import create_directory_info
 from magnet.metainfo.info import parse_info
 from magnet.resolve.report import Report
-from magnet.resolve.resolver import Resolved, Resolver
+from magnet.resolve.resolver import Resolved, open_resolver
 from magnet.seeder import open_seeder
 from magnet.uri import MagnetLink, format_magnet
 
@@ -79,12 +79,12 @@ async def _resolve(testnet: Testnet, link: MagnetLink, say: Say) -> tuple[Resolv
         budget=Budget.SERVER,
         read_only=True,
     )
-    async with open_node(settings) as newcomer:
+    async with open_node(settings) as newcomer, open_resolver(newcomer) as resolver:
         say(f"a newcomer at {_addresses(newcomer)} knows one node, and this link:")
         say(f"  {format_magnet(link)}")
         report = Report()
         begun_at = trio.current_time()
-        resolved = await Resolver(newcomer).resolve(link, timeout_s=TIMEOUT_S, report=report)
+        resolved = await resolver.resolve(link, timeout_s=TIMEOUT_S, report=report)
         say(
             f"{report.nodes_asked} nodes asked, {report.peers_found} peer found, metadata of "
             f"{len(resolved.raw_info)} bytes fetched and verified, "

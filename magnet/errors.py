@@ -1,9 +1,10 @@
 """The errors of the `magnet` wing.
 
-Three kinds of input can be wrong here, and each has its branch: a link (`InvalidMagnetURI`), a
-.torrent file or info dictionary (`InvalidMetainfo`), and a peer (`PeerError`). A resolve that fails
-is a fourth thing, made of many of the third: it carries every attempt with the error that ended it.
-Every error carries fields; its message is built from them.
+Four kinds of input can be wrong here, and each has its branch: a link (`InvalidMagnetURI`), a
+.torrent file or info dictionary (`InvalidMetainfo`), a peer (`PeerError`), and a tracker or web
+server (`SourceError`). A resolve that fails is a fifth thing, made of many of the third: it carries
+every attempt with the error that ended it. Every error carries fields; its message is built from
+them.
 
 As in `dht.errors`, local means a bug on this side, and remote means theirs.
 """
@@ -110,7 +111,8 @@ class PeerTimeout(PeerError):
     """A peer let a deadline pass.
 
     Attributes:
-        stage: What was waited for: "connecting", "handshaking", "extending", "requesting".
+        stage: What was waited for: "connecting", "encrypting", "handshaking", "extending",
+            "requesting".
         elapsed_s: Seconds waited.
     """
 
@@ -125,7 +127,8 @@ class PeerDisconnected(PeerError):
     """The stream to a peer could not be opened, or ended early.
 
     Attributes:
-        stage: What was going on: "connecting", "handshaking", "extending", "requesting".
+        stage: What was going on: "connecting", "encrypting", "handshaking", "extending",
+            "requesting".
         reason: The system's words, or "closed by peer".
     """
 
@@ -133,6 +136,19 @@ class PeerDisconnected(PeerError):
         """Build the message from `stage` and `reason`."""
         super().__init__(f"disconnected while {stage}: {reason}")
         self.stage = stage
+        self.reason = reason
+
+
+class ProxyError(PeerError):
+    """The proxy, and not the peer, is why a connection came to nothing.
+
+    Attributes:
+        reason: What the proxy does, in a few words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        """Build the message from `reason`."""
+        super().__init__(f"the proxy {reason}")
         self.reason = reason
 
 
@@ -151,6 +167,58 @@ class MetadataRejected(PeerError):
             "offers no metadata" if piece is None else f"rejected metadata piece {piece}"
         )
         self.piece = piece
+
+
+class LayersRejected(PeerError):
+    """A peer has no piece layers for us.
+
+    Attributes:
+        speaks_v2: Whether it was asked at all: False when it knows the torrent as v1 only.
+
+    Spec: BEP 52 "hash reject".
+    """
+
+    def __init__(self, speaks_v2: bool) -> None:
+        """Build the message from `speaks_v2`."""
+        super().__init__("rejected hash requests" if speaks_v2 else "knows no piece layers")
+        self.speaks_v2 = speaks_v2
+
+
+class SourceFault(Enum):
+    """What goes wrong with a tracker or a web server. The values are stable, as above.
+
+    `REFUSED` is what the server itself says; `STATUS` the same in numbers, as HTTP has them.
+    """
+
+    NOT_ALLOWED = "not-allowed"
+    NO_ADDRESS = "no-address"
+    UNREACHABLE = "unreachable"
+    INSECURE = "insecure"
+    TIMEOUT = "timeout"
+    STATUS = "http-status"
+    REDIRECTS = "redirects"
+    TOO_LARGE = "too-large"
+    MALFORMED = "malformed"
+    REFUSED = "refused"
+    WRONG_HASH = "wrong-hash"
+
+
+class SourceError(MagnetError):
+    """A tracker or a web server gave nothing; other sources may.
+
+    Attributes:
+        fault: What went wrong.
+        detail: What exactly, in a few words and fit to be shown.
+        retry_in_s: Seconds for which it wants to be left alone; infinite for ever, None if it did
+            not say.
+    """
+
+    def __init__(self, fault: SourceFault, detail: str, retry_in_s: float | None = None) -> None:
+        """Build the message from `detail`."""
+        super().__init__(detail)
+        self.fault = fault
+        self.detail = detail
+        self.retry_in_s = retry_in_s
 
 
 class Attempt(NamedTuple):

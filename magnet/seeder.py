@@ -1,21 +1,24 @@
-"""A minimal seeder: it listens on TCP and hands out metadata.
+"""A minimal seeder: it listens on TCP and hands out metadata, and the piece layers beside it.
 
 It has no content and says so, in a `have none` where the peer understands it; requests for content
-are rejected. It knows nothing of the DHT either: whoever runs it announces its port.
+are rejected. Peers come plain or encrypted, as they like; those of one torrent are told of each
+other, and introduced to each other if they ask. It knows nothing of the DHT: whoever runs it
+announces its port.
 
 Strangers open connections here, so everything is bounded: connections in all and from one address,
 seconds for the handshake, of silence, and of the whole, and what one connection may draw.
 
-Spec: BEP 3 "peer protocol"; BEP 9; BEP 10.
+Spec: BEP 3 "peer protocol"; BEP 9; BEP 10; BEP 11; BEP 52 "hash request"; BEP 55.
 """
 
 import errno
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -24,13 +27,19 @@ from dht.contact import Endpoint, Family, endpoint, family_of, port_of
 from dht.keyspace import InfoHash
 from magnet.errors import PeerError
 from magnet.metainfo.info import verify_info
+from magnet.peer.acquaintances import Acquaintance, Acquaintances
 from magnet.peer.connection import PeerConnection
+from magnet.peer.encryption.keys import StreamKeys
 from magnet.peer.extension import CLIENT_NAME, LOCAL_IDS, ExtensionHandshake, your_ip_for
 from magnet.peer.handshake import Reserved, generate_peer_id
+from magnet.peer.hash_server import NO_HASHES, HashServer, HashSession
 from magnet.peer.metadata_server import MetadataServer, MetadataSession
 from magnet.peer.stream import PeerStream
 from magnet.peer.ut_metadata import MetadataPiece, MetadataRequest
-from magnet.peer.wire import HaveNone, RejectRequest, Request
+from magnet.peer.wire import Hashes, HashRequest, HaveNone, RejectRequest, Request
+from magnet.transport.carrier import Carrier, Transport
+from magnet.transport.encrypted import EncryptedStream, accept
+from magnet.transport.utp.socket import UtpSocket
 
 CONNECTIONS_MAX: Final = 200
 """Connections at once; libtorrent's default, and well below the usual limit of 1,024 files."""
@@ -44,8 +53,23 @@ IDLE_S: Final = 120.0
 SESSION_S: Final = 600.0
 """Seconds a connection may last, so that nobody keeps a place for ever by being busy."""
 
+CALLS_WAITING_MAX: Final = 10
+"""Peers to be dialled that may wait; each swarm yields five a minute at most."""
+
+_TELL_S: Final = 1.0
+"""Seconds between looks at whom to tell of others; nobody is told more than once a minute."""
+
+_NO_LAYERS: Final[Mapping[InfoHash, HashServer]] = {}
+
 _PORT_TRIES: Final = 10
 """Attempts at finding a port that is free on all addresses."""
+
+
+class _Call(NamedTuple):
+    """Somebody who dials us, and is to be dialled, for the sake of a torrent."""
+
+    key: InfoHash
+    to: Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +79,26 @@ class SeederStatistics:
     Attributes:
         connections: Open now.
         accepted: Connections taken since the start.
+        encrypted: Connections whose handshake was encrypted.
         refused: Connections turned away because of a bound.
         unknown: Handshakes for torrents that are not here.
         failed: Connections that ended with an error.
         pieces_served: Metadata pieces given.
         requests_rejected: Requests for metadata turned down.
+        hashes_served: Hash requests answered with hashes.
+        hashes_rejected: Hash requests turned down.
     """
 
     connections: int = 0
     accepted: int = 0
+    encrypted: int = 0
     refused: int = 0
     unknown: int = 0
     failed: int = 0
     pieces_served: int = 0
     requests_rejected: int = 0
+    hashes_served: int = 0
+    hashes_rejected: int = 0
 
 
 class Seeder:
@@ -79,14 +109,20 @@ class Seeder:
     """
 
     def __init__(
-        self, torrents: Mapping[InfoHash, bytes], endpoints: Sequence[Endpoint], rng: Random
+        self,
+        torrents: Mapping[InfoHash, bytes],
+        endpoints: Sequence[Endpoint],
+        rng: Random,
+        *,
+        hash_servers: Mapping[InfoHash, HashServer] = _NO_LAYERS,
     ) -> None:
         """Check the torrents.
 
         Args:
             torrents: Complete info dictionaries by info-hash, for v2 the truncated one.
             endpoints: Where connections come in.
-            rng: Makes the peer id.
+            rng: Makes the peer id, and the keys and padding of encryption.
+            hash_servers: What is known of piece layers, by truncated v2 info-hash.
 
         Raises:
             ValueError: An info dictionary has not the hash it is listed under.
@@ -97,7 +133,12 @@ class Seeder:
                 raise ValueError(f"the metadata under {info_hash.hex()} has another hash")
         self.endpoints = tuple(endpoints)
         self._servers = {key: MetadataServer(raw_info) for key, raw_info in torrents.items()}
+        self._hash_servers = dict(hash_servers)
+        self._call, self._calls = trio.open_memory_channel[_Call](CALLS_WAITING_MAX)
+        self._swarms = {key: Acquaintances(partial(self._take_call, key)) for key in torrents}
         self._upgrades = _upgrades(torrents)
+        self._stream_keys = StreamKeys(torrents)
+        self._rng = rng
         self._peer_id = generate_peer_id(rng)
         self._open: Counter[bytes] = Counter()
         self._counts: Counter[str] = Counter()
@@ -111,13 +152,52 @@ class Seeder:
         """Return the counts as they are now."""
         return SeederStatistics(connections=self._open.total(), **self._counts)
 
-    async def serve(self, stream: trio.abc.Stream, remote: Endpoint) -> None:
+    async def keep_telling(self) -> None:
+        """Tell peers of each other, for ever."""
+        while True:
+            for swarm in self._swarms.values():
+                swarm.tell_all(now=trio.current_time())
+            await trio.sleep(_TELL_S)
+
+    async def keep_dialling(self, utp: Carrier) -> None:
+        """Dial peers that others introduce to us, for ever. Spec: BEP 55 "connect"."""
+        async with trio.open_nursery() as nursery:
+            async for key, to in self._calls:
+                nursery.start_soon(self.dial, utp, key, to)
+
+    async def dial(self, utp: Carrier, key: InfoHash, to: Endpoint) -> None:
+        """Dial a peer and serve it; if it cannot be reached, do nothing.
+
+        Args:
+            utp: What to dial with.
+            key: One of our torrents.
+            to: Where the peer is.
+        """
+        try:
+            stream = await utp.connect(to)
+        except PeerError:
+            return  # It may still get through to us.
+        await self._admit(partial(self._approach, key), stream, to)
+
+    async def serve(
+        self, stream: trio.abc.Stream, remote: Endpoint, transport: Transport = Transport.TCP
+    ) -> None:
         """Serve one peer until it leaves, breaks a rule or overstays.
 
         Args:
             stream: An open stream to it; it is closed at the end.
             remote: Where it is.
+            transport: What carries the stream.
         """
+        await self._admit(partial(self._receive, transport), stream, remote)
+
+    async def _admit(
+        self,
+        converse: Callable[[trio.abc.Stream, Endpoint], Awaitable[None]],
+        stream: trio.abc.Stream,
+        remote: Endpoint,
+    ) -> None:
+        """Converse with a peer, if there is a place for it, for as long as it may stay."""
         place = _place(remote)
         full = self._open.total() >= CONNECTIONS_MAX
         if full or self._open[place] >= CONNECTIONS_PER_ADDRESS_MAX:
@@ -128,7 +208,7 @@ class Seeder:
         self._counts["accepted"] += 1
         try:
             with trio.move_on_after(SESSION_S):
-                await self._converse(stream, remote)
+                await converse(stream, remote)
         except PeerError:
             self._counts["failed"] += 1
         finally:
@@ -136,9 +216,25 @@ class Seeder:
             # A counter keeps its zeros, and strangers choose the keys.
             self._open += Counter()
 
-    async def _converse(self, stream: trio.abc.Stream, remote: Endpoint) -> None:
-        connection = PeerConnection.responder(self._peer_id)
+    def _take_call(self, key: InfoHash, to: Endpoint) -> None:
+        with suppress(trio.WouldBlock):  # Whoever is not dialled may still get through to us.
+            self._call.send_nowait(_Call(key, to))
+
+    async def _approach(self, key: InfoHash, stream: trio.abc.Stream, remote: Endpoint) -> None:
+        """Converse with a peer that we have dialled."""
+        hello = replace(_hello(self._servers[key].metadata_size, remote), port=self.port)
+        connection = PeerConnection.initiator(key, self._peer_id, hello)
         async with PeerStream(stream, connection) as peer:
+            await self._attend(peer, self._servers[key], remote, Transport.UTP)
+
+    async def _receive(
+        self, transport: Transport, stream: trio.abc.Stream, remote: Endpoint
+    ) -> None:
+        """Converse with a peer that has dialled us."""
+        connection = PeerConnection.responder(self._peer_id)
+        accepted = await accept(stream, self._stream_keys, rng=self._rng)
+        self._counts["encrypted"] += isinstance(accepted, EncryptedStream)
+        async with PeerStream(accepted, connection) as peer:
             received = await peer.wait_handshake_received()
             server = self._servers.get(received.info_hash)
             if server is None:
@@ -148,31 +244,66 @@ class Seeder:
                 _hello(server.metadata_size, remote),
                 upgrade=self._upgrades.get(received.info_hash),
             )
-            await peer.wait_handshake_completed()
-            if Reserved.FAST in connection.shared:
-                connection.send(HaveNone())
-            await self._answer(peer, server.open_session())
+            await self._attend(peer, server, remote, transport)
 
-    async def _answer(self, peer: PeerStream, session: MetadataSession) -> None:
+    async def _attend(
+        self, peer: PeerStream, server: MetadataServer, remote: Endpoint, transport: Transport
+    ) -> None:
+        connection = peer.connection
+        await peer.wait_handshake_completed()
+        if Reserved.FAST in connection.shared:
+            connection.send(HaveNone())
+        # Hashes are asked for by those only who know the torrent by its v2 hash.
+        hashes = self._hash_servers.get(connection.agreed_hash, NO_HASHES)
+        swarm = self._swarms[connection.agreed_hash]
+        meeting = swarm.meeting(
+            connection,
+            remote,
+            over_utp=transport is Transport.UTP,
+            wake=peer.wake,
+            now=trio.current_time(),
+        )
+        with meeting as member:
+            await self._answer(peer, server.open_session(), hashes.open_session(), member)
+
+    async def _answer(
+        self,
+        peer: PeerStream,
+        session: MetadataSession,
+        hashes: HashSession,
+        member: Acquaintance,
+    ) -> None:
         while True:
             event = None
             with trio.move_on_after(IDLE_S):
                 event = await peer.next_event()
+            if event is None:
+                return
+            member.hear(event, now=trio.current_time())
             match event:
-                case None:
-                    return
                 case MetadataRequest():
                     answer = session.answer(event)
                     served = isinstance(answer, MetadataPiece)
                     self._counts["pieces_served" if served else "requests_rejected"] += 1
                     peer.connection.answer_metadata(answer)
+                case HashRequest(wanted):
+                    found = hashes.answer(wanted)
+                    served = isinstance(found, Hashes)
+                    self._counts["hashes_served" if served else "hashes_rejected"] += 1
+                    peer.connection.send(found)
                 case Request(index, begin, length) if Reserved.FAST in peer.connection.shared:
                     peer.connection.send(RejectRequest(index, begin, length))
 
 
 @asynccontextmanager
 async def open_seeder(
-    torrents: Mapping[InfoHash, bytes], *, hosts: Sequence[str], port: int = 0, rng: Random
+    torrents: Mapping[InfoHash, bytes],
+    *,
+    hosts: Sequence[str],
+    port: int = 0,
+    rng: Random,
+    hash_servers: Mapping[InfoHash, HashServer] = _NO_LAYERS,
+    utp: UtpSocket | None = None,
 ) -> AsyncIterator[Seeder]:
     """Serve the metadata of some torrents while the block runs; then close every connection.
 
@@ -180,7 +311,10 @@ async def open_seeder(
         torrents: Complete info dictionaries by info-hash, for v2 the truncated one.
         hosts: Literal addresses to listen on, such as `127.0.0.1` and `::1`, or `0.0.0.0` and `::`.
         port: The TCP port on all of them; 0 picks one that is free.
-        rng: Makes the peer id.
+        rng: Makes the peer id, and the keys and padding of encryption.
+        hash_servers: What is known of piece layers, by truncated v2 info-hash.
+        utp: Where peers are accepted besides. They dial the one port that is announced, so this
+            should have the same as TCP.
 
     Raises:
         OSError: The port is taken, or an address is not ours.
@@ -191,13 +325,21 @@ async def open_seeder(
         raise ValueError("no address to listen on")
     listeners = await _listen(hosts, port)
     try:
-        seeder = Seeder(torrents, [_bound(listener) for listener in listeners], rng)
+        endpoints = [_bound(listener) for listener in listeners]
+        seeder = Seeder(torrents, endpoints, rng, hash_servers=hash_servers)
 
         async def handle(stream: trio.SocketStream) -> None:
             await _serve_socket(seeder, stream)
 
+        async def handle_utp(stream: trio.abc.Stream, remote: Endpoint) -> None:
+            await seeder.serve(stream, remote, Transport.UTP)
+
         async with open_background() as background:
             background.start_soon(trio.serve_listeners, handle, listeners)
+            if utp is not None:
+                background.start_soon(utp.serve, handle_utp)
+                background.start_soon(seeder.keep_dialling, utp)
+            background.start_soon(seeder.keep_telling)
             yield seeder
     finally:
         await _close(listeners)

@@ -8,6 +8,7 @@ the torrent's identity. While it travels between peers it is called *metadata*. 
     layout    which files there are, in which order, and where pieces lie
     info      the info dictionary: checks, hashes
     merkle    the hash trees of v2
+    layers    the piece layers, which stand beside the info dictionary of v2
     torrent   the .torrent file around it, read and written
     create    info dictionaries for content of our own
 

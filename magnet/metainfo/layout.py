@@ -103,6 +103,11 @@ def v2_files(tree: BValue) -> list[FileEntry]:
     files = [_v2_file(path, file) for path, file in _walk(tree)]
     if not files:
         raise _bad_file("no files")
+    lengths: dict[bytes, int] = {}
+    for file in files:
+        root = file.pieces_root
+        if root is not None and lengths.setdefault(root, file.length) != file.length:
+            raise _bad_file("files of different lengths have the same pieces root")
     return files
 
 

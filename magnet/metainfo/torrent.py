@@ -18,8 +18,8 @@ from dht.errors import MalformedBencode
 from magnet.errors import InvalidMetainfo, MetainfoFault
 from magnet.hosts import HostPort, host_port
 from magnet.metainfo.info import Info, parse_info
+from magnet.metainfo.layers import check_layers, has_all_layers
 from magnet.metainfo.layout import Fields
-from magnet.metainfo.merkle import HASH_BYTES, root_of_layer
 from magnet.text import printable_bytes
 from magnet.urls import TRACKER_SCHEMES, WEB_SEED_SCHEMES, check_url, without_duplicates
 
@@ -218,18 +218,11 @@ class _Hints:
         Raises:
             InvalidMetainfo: `BAD_PIECE_LAYER`.
         """
-        if not isinstance(value, dict):
-            raise InvalidMetainfo(MetainfoFault.BAD_PIECE_LAYER, "piece layers is no dictionary")
-        layers: dict[bytes, bytes] = {}
-        for file in info.files:
-            root = file.pieces_root
-            if root is not None and root in value and file.length > info.piece_length:
-                layer = layers.get(root) or _checked_layer(root, value[root], info.piece_length)
-                if len(layer) != -(-file.length // info.piece_length) * HASH_BYTES:
-                    raise InvalidMetainfo(MetainfoFault.BAD_PIECE_LAYER, "length of a piece layer")
-                layers[root] = layer
-        if len(layers) < len(value):
+        layers = check_layers(info, value)
+        if isinstance(value, dict) and len(layers) < len(value):
             self.warnings.append("piece layers that belong to no file ignored")
+        if not has_all_layers(info, layers):
+            self.warnings.append("piece layers are missing")
         return layers
 
     def _url(self, what: str, raw: bytes, schemes: frozenset[str]) -> list[str]:
@@ -261,16 +254,6 @@ def _strings(value: BValue | None) -> Iterator[bytes]:
         for inner in item if isinstance(item, list) else [item]:
             if isinstance(inner, bytes) and inner:
                 yield inner
-
-
-def _checked_layer(root: bytes, layer: BValue, piece_length: int) -> bytes:
-    if not isinstance(layer, bytes) or not layer or len(layer) % HASH_BYTES:
-        raise InvalidMetainfo(MetainfoFault.BAD_PIECE_LAYER, "a piece layer is no list of hashes")
-    if root_of_layer(layer, piece_length) != root:
-        raise InvalidMetainfo(
-            MetainfoFault.BAD_PIECE_LAYER, "a piece layer does not lead to its root"
-        )
-    return layer
 
 
 def _text(value: BValue | None) -> str | None:

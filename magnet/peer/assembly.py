@@ -19,6 +19,10 @@ ASKED_AT_ONCE_MAX: Final = 3
 """Peers asked for the same piece at the same time: spares a sleeper's timeout, and costs at most
 twice the traffic of a small thing."""
 
+HESITATION_S: Final = 1.0
+"""Seconds after which a request no longer keeps others from being asked for the same piece: several
+round trips, so that a crowd of sleepers holds up an honest peer no longer than this."""
+
 PIECE_TIMEOUT_S: Final = 10.0
 """Seconds after which a requested piece counts as unanswered; a late answer is still taken."""
 
@@ -117,6 +121,7 @@ class Membership:
         assembly: What it works on.
         progress_at: When it last gave something, or began to owe something; monotonic seconds.
         asked: When each outstanding piece was requested.
+        tardy: Which of them have been so for `HESITATION_S`.
         overdue: Pieces requested too long ago to wait for, but still welcome.
         refused: Until when each piece is not to be requested again.
         failures: How many pieces it spoiled.
@@ -126,6 +131,7 @@ class Membership:
     assembly: Assembly
     progress_at: float
     asked: dict[int, float] = field(default_factory=dict)
+    tardy: set[int] = field(default_factory=set)
     overdue: set[int] = field(default_factory=set)
     refused: dict[int, float] = field(default_factory=dict)
     failures: int = 0
@@ -175,8 +181,12 @@ class Membership:
         return all(self.refuses(piece, now=now) for piece in missing)
 
     def expire(self, *, now: float) -> None:
-        """Count requests older than `PIECE_TIMEOUT_S` as overdue, so that others are asked."""
-        for piece in [piece for piece, at in self.asked.items() if now - at >= PIECE_TIMEOUT_S]:
+        """Count old requests as tardy, and older ones as overdue, so that others are asked."""
+        for piece, at in self.asked.items():
+            if now >= at + HESITATION_S and piece not in self.tardy:
+                self.tardy.add(piece)
+                self.assembly.demand[piece] -= 1
+        for piece in [piece for piece, at in self.asked.items() if now >= at + PIECE_TIMEOUT_S]:
             self._release(piece)
             self.overdue.add(piece)
 
@@ -188,10 +198,22 @@ class Membership:
 
     def is_stalled(self, *, now: float) -> bool:
         """Tell whether it owes pieces and has given none for `STALL_S`."""
-        return bool(self.asked or self.overdue) and now - self.progress_at >= STALL_S
+        return bool(self.asked or self.overdue) and now >= self.progress_at + STALL_S
+
+    def next_deadline(self, *, now: float) -> float:
+        """Return when next a request expires, a refusal ends, or it is given up; after `now`."""
+        ends = [at + PIECE_TIMEOUT_S for at in self.asked.values()]
+        ends += (at + HESITATION_S for piece, at in self.asked.items() if piece not in self.tardy)
+        ends += self.refused.values()
+        if self.asked or self.overdue:
+            ends.append(self.progress_at + STALL_S)
+        return min((end for end in ends if end > now), default=float("inf"))
 
     def _release(self, piece: int) -> bool:
         if self.asked.pop(piece, None) is None:
             return False
-        self.assembly.demand[piece] -= 1
+        if piece in self.tardy:
+            self.tardy.discard(piece)
+        else:
+            self.assembly.demand[piece] -= 1
         return True

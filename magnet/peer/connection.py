@@ -17,11 +17,11 @@ A call in a wrong state raises `LocalProtocolError` and changes nothing. Whateve
 raises `RemoteProtocolError` at most, and that ends the conversation. Small faults that real clients
 are known for are ignored; a peer that collects `OFFENCES_MAX` of them is not confused but hostile.
 
-Spec: BEP 3 "peer protocol"; BEP 6; BEP 9; BEP 10.
+Spec: BEP 3 "peer protocol"; BEP 6; BEP 9; BEP 10; BEP 11; BEP 55.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from enum import Enum
 from typing import Final, Self
@@ -39,7 +39,9 @@ from magnet.peer.events import (
 )
 from magnet.peer.extension import (
     EXTENSION_HANDSHAKE_ID,
+    UT_HOLEPUNCH,
     UT_METADATA,
+    UT_PEX,
     ExtensionHandshake,
     decode_extension_handshake,
     encode_extension_handshake,
@@ -54,6 +56,7 @@ from magnet.peer.handshake import (
     decode_opening,
     encode_handshake,
 )
+from magnet.peer.ut_holepunch import HolepunchMessage, decode_holepunch_message
 from magnet.peer.ut_metadata import (
     MetadataPiece,
     MetadataReject,
@@ -62,6 +65,7 @@ from magnet.peer.ut_metadata import (
     encode_metadata_message,
     piece_count,
 )
+from magnet.peer.ut_pex import PexMessage, decode_pex_message
 
 FEATURES: Final = Reserved.EXTENSION_PROTOCOL | Reserved.FAST
 """What every connection of ours can do; whoever runs a DHT node adds `Reserved.DHT`."""
@@ -70,9 +74,23 @@ OFFENCES_MAX: Final = 10
 """Ignored messages (answers to nothing, extension ids we never gave out) after which a peer is
 dropped."""
 
+HELLOS_MAX: Final = 20
+"""Extension handshakes of one peer: clients send a second when something changes, and seldom a
+third."""
+
+MESSAGES_MAX: Final = 20_000
+"""Messages of one peer: metadata of the largest size takes a thousand, and a busy downloader tells
+of some ten thousand pieces in the ten minutes that a connection lasts here."""
+
 _FAST_MESSAGES: Final = (
     *(wire.Suggest, wire.HaveAll, wire.HaveNone, wire.RejectRequest, wire.AllowedFast),
 )
+
+_DECODERS: Final[Mapping[bytes, Callable[[bytes], PexMessage | HolepunchMessage | None]]] = {
+    UT_PEX: decode_pex_message,
+    UT_HOLEPUNCH: decode_holepunch_message,
+}
+"""Extensions whose messages are events as they come, whatever was said before."""
 
 
 class State(Enum):
@@ -97,6 +115,7 @@ class PeerConnection:
         self._targets: tuple[InfoHash, ...] = ()
         self._ours = ExtensionHandshake()
         self._opening: Opening | None = None
+        self._agreed_hash: InfoHash | None = None
         self._theirs = ExtensionHandshake()
         self._received = bytearray()
         self._decoder = wire.MessageDecoder(message_bytes_max)
@@ -104,6 +123,8 @@ class PeerConnection:
         self._eof = False
         self._requested: Counter[int] = Counter()
         self._offences = 0
+        self._hellos = 0
+        self._messages = 0
         self._dht_port_seen = False
 
     @classmethod
@@ -162,6 +183,32 @@ class PeerConnection:
         return Reserved(0) if self._opening is None else self._reserved & self._opening.reserved
 
     @property
+    def info_hash(self) -> InfoHash:
+        """The torrent, as the initiator named it.
+
+        Raises:
+            LocalProtocolError: It has not named any yet.
+        """
+        if self._targets:
+            return self._targets[0]
+        if self._opening is None:
+            raise LocalProtocolError("no torrent was named yet")
+        return self._opening.info_hash
+
+    @property
+    def agreed_hash(self) -> InfoHash:
+        """The torrent, as the responder named it: of a hybrid it tells which protocol is spoken.
+
+        Raises:
+            LocalProtocolError: The responder has not answered yet.
+
+        Spec: BEP 52 "Upgrade Path".
+        """
+        if self._agreed_hash is None:
+            raise LocalProtocolError("the torrent is not agreed on yet")
+        return self._agreed_hash
+
+    @property
     def theirs(self) -> ExtensionHandshake:
         """What the peer has said in extension handshakes; of several metadata sizes the first."""
         return self._theirs
@@ -173,6 +220,11 @@ class PeerConnection:
         Spec: BEP 9 "extension header".
         """
         return self._theirs.metadata_size if self._theirs.ids.get(UT_METADATA) else None
+
+    def speaks(self, extension: bytes) -> bool:
+        """Tell whether both sides speak an extension, and its messages flow by now."""
+        is_shared = extension in self._ours.ids and extension in self._theirs.ids
+        return is_shared and self._state is State.OPEN
 
     def receive_data(self, data: bytes) -> None:
         """Take in bytes from the stream, in portions of any size.
@@ -242,6 +294,7 @@ class PeerConnection:
         info_hash = self._opening.info_hash
         if upgrade is not None and Reserved.V2_UPGRADE in self._opening.reserved:
             info_hash = upgrade
+        self._agreed_hash = info_hash
         self._outgoing += encode_handshake(self._reserved, info_hash, self._peer_id)
         self._begin_extensions()
         self._state = State.IDENTIFYING
@@ -317,6 +370,9 @@ class PeerConnection:
             message = self._decoder.next_message()
             if message is None:
                 break
+            self._messages += 1
+            if self._messages > MESSAGES_MAX:
+                raise RemoteProtocolError("flood of messages")
             event = self._handle(message)
             if event is not None:
                 return event
@@ -333,6 +389,7 @@ class PeerConnection:
         if not self._targets:
             self._state = State.DECIDING
             return HandshakeReceived(opening.info_hash, opening.reserved)
+        self._agreed_hash = opening.info_hash
         self._begin_extensions()
         self._state = State.IDENTIFYING
         return None
@@ -382,9 +439,13 @@ class PeerConnection:
             return None
         if name == UT_METADATA:
             return self._handle_metadata(content)
-        return ExtensionMessage(name, content)
+        decode = _DECODERS.get(name)
+        return ExtensionMessage(name, content) if decode is None else decode(content)
 
     def _take_extension_handshake(self, content: bytes) -> ExtensionHandshakeReceived:
+        self._hellos += 1
+        if self._hellos > HELLOS_MAX:
+            raise RemoteProtocolError("flood of extension handshakes")
         handshake = decode_extension_handshake(content)
         self._theirs = replace(
             handshake,

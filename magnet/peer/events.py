@@ -1,7 +1,8 @@
 """What a conversation with a peer can tell its driver.
 
-Besides the events made here there are two kinds of messages that speak for themselves: the core
-messages of `magnet.peer.wire`, and those of the metadata exchange in `magnet.peer.ut_metadata`.
+Besides the events made here there are messages that speak for themselves: the core messages of
+`magnet.peer.wire`, and those of the extensions that have a module of their own: `ut_metadata`,
+`ut_pex` and `ut_holepunch`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from dht.keyspace import InfoHash
 from magnet.peer import wire
 from magnet.peer.extension import ExtensionHandshake
 from magnet.peer.handshake import PeerId, Reserved
+from magnet.peer.ut_holepunch import HolepunchMessage
 from magnet.peer.ut_metadata import MetadataMessage
+from magnet.peer.ut_pex import PexMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ Event: TypeAlias = (
     | HandshakeCompleted
     | ExtensionHandshakeReceived
     | MetadataMessage
+    | PexMessage
+    | HolepunchMessage
     | ExtensionMessage
     | PeerClosed
     | wire.Message

@@ -26,7 +26,13 @@ EXTENSION_HANDSHAKE_ID: Final = 0
 UT_METADATA: Final = b"ut_metadata"
 """Name of the metadata exchange. Spec: BEP 9."""
 
-LOCAL_IDS: Final[Mapping[bytes, int]] = {UT_METADATA: 2}
+UT_PEX: Final = b"ut_pex"
+"""Name of the peer exchange. Spec: BEP 11."""
+
+UT_HOLEPUNCH: Final = b"ut_holepunch"
+"""Name of the holepunch. Spec: BEP 55."""
+
+LOCAL_IDS: Final[Mapping[bytes, int]] = {UT_PEX: 1, UT_METADATA: 2, UT_HOLEPUNCH: 4}
 """The ids under which we take messages; which ones is our own choice, and these are libtorrent's.
 """
 

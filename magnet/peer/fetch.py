@@ -3,10 +3,13 @@
 Many of these run side by side, one task each, and work through one `MetadataPool`. Dialling is the
 caller's work, and so is cancelling the others when the pool has the whole.
 
-Spec: BEP 9; BEP 10.
+A peer without metadata may name others that have it, or get some itself. So we stay with it for a
+while, as long as there is nobody better to try.
+
+Spec: BEP 9; BEP 10; BEP 11; BEP 55.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 from typing import Final
 
@@ -17,80 +20,128 @@ from dht.keyspace import InfoHash
 from magnet.errors import (
     LocalProtocolError,
     MetadataRejected,
-    PeerDisconnected,
     PeerError,
     PeerTimeout,
     RemoteProtocolError,
 )
 from magnet.peer.assembly import STALL_S
-from magnet.peer.connection import PeerConnection
-from magnet.peer.events import Event
-from magnet.peer.extension import CLIENT_NAME, LOCAL_IDS, ExtensionHandshake, your_ip_for
+from magnet.peer.connection import FEATURES, PeerConnection
+from magnet.peer.extension import (
+    CLIENT_NAME,
+    LOCAL_IDS,
+    UT_HOLEPUNCH,
+    ExtensionHandshake,
+    your_ip_for,
+)
 from magnet.peer.handshake import Reserved, generate_peer_id
+from magnet.peer.introductions import Informant, Introductions
 from magnet.peer.metadata_pool import MetadataPool, Standing
 from magnet.peer.stream import PeerStream
 from magnet.peer.ut_metadata import MetadataPiece, MetadataReject
 from magnet.peer.wire import HaveNone
 
-_REASK_S: Final = 0.25
-"""Seconds between looks at the pool while the peer says nothing: others may have timed out or left,
-and their work is free then."""
+LINGER_S: Final = 20.0
+"""Seconds with a peer that has no metadata: libtorrent names its peers after three, others at
+once."""
+
+_RECONSIDER_S: Final = 1.0
+"""Seconds between looks at whether it still pays to stay with such a peer."""
 
 
-async def fetch_metadata(
-    stream: trio.abc.Stream,
-    pool: MetadataPool,
+def prepare_fetch(
     at: Endpoint,
     *,
     info_hash: InfoHash,
     aliases: Iterable[InfoHash] = (),
+    punches: bool = False,
     rng: Random,
+) -> PeerConnection:
+    """Begin our side of a conversation; its first bytes are what a dialler sends to try a way.
+
+    Args:
+        at: Where the peer is.
+        info_hash: What to ask for: 20 bytes, for v2 the truncated hash.
+        aliases: The other hash of a hybrid torrent, by which the peer may answer.
+        punches: Whether we dial by uTP, without which there is no holepunch.
+        rng: Makes our peer id.
+    """
+    ids = {name: code for name, code in LOCAL_IDS.items() if punches or name != UT_HOLEPUNCH}
+    hello = ExtensionHandshake(ids=ids, client=CLIENT_NAME, your_ip=your_ip_for(at))
+    others = tuple(alias for alias in aliases if alias != info_hash)
+    return PeerConnection.initiator(
+        info_hash,
+        generate_peer_id(rng),
+        hello,
+        aliases=others,
+        reserved=FEATURES | Reserved.V2_UPGRADE if others else FEATURES,
+    )
+
+
+async def fetch_metadata(
+    stream: trio.abc.Stream,
+    connection: PeerConnection,
+    pool: MetadataPool,
+    at: Endpoint,
+    introductions: Introductions | None = None,
+    *,
+    afterwards: Callable[[PeerStream], Awaitable[None]] | None = None,
 ) -> None:
     """Help a pool to its metadata: talk to one peer until the whole is there, whoever gave it.
 
     Args:
         stream: An open stream to the peer; it is closed at the end, in whatever way that comes.
+        connection: From `prepare_fetch`; its first bytes may have been sent.
         pool: Where pieces go and requests come from.
         at: Where the peer is, which is also its name in the pool.
-        info_hash: What to ask for: 20 bytes, for v2 the truncated hash.
-        aliases: The other hash of a hybrid torrent, by which the peer may answer.
-        rng: Makes our peer id.
+        introductions: Takes what the peer says of others. With it, we stay with a peer that has no
+            metadata for `LINGER_S` at most, if there is nobody better.
+        afterwards: What else to do with the peer once the whole is there.
 
     Raises:
+        PeerError: From `afterwards`.
         MetadataRejected: The peer has no metadata, or rejects what is still missing.
         RemoteProtocolError: It broke the protocol, or what it gave is false.
         PeerTimeout: It let a deadline pass, or gave nothing for `magnet.peer.assembly.STALL_S`.
         PeerDisconnected: The stream broke, or ended before the pool had the whole.
         LocalProtocolError: Another conversation with this peer is under way.
     """
-    hello = ExtensionHandshake(ids=LOCAL_IDS, client=CLIENT_NAME, your_ip=your_ip_for(at))
-    peer_id = generate_peer_id(rng)
-    connection = PeerConnection.initiator(info_hash, peer_id, hello, aliases=aliases)
+    others = introductions if introductions is not None else Introductions()
     async with PeerStream(stream, connection) as peer:
-        size = await _offered_size(peer)
-        if not pool.join(at, size, now=trio.current_time()):
-            raise _verdict(pool.standing(at, now=trio.current_time()), None)
-        try:
-            await _exchange(peer, pool, at)
-        finally:
-            pool.leave(at)
+        with others.conversing(peer, at) as informant:
+            await _shake_hands(peer)
+            size = await _offered_size(peer, informant)
+            if not pool.join(at, size, now=trio.current_time()):
+                raise _verdict(pool.standing(at, now=trio.current_time()), None)
+            try:
+                await _exchange(peer, pool, at, informant)
+            finally:
+                pool.leave(at)
+        if afterwards is not None:
+            await afterwards(peer)
 
 
-async def _offered_size(peer: PeerStream) -> int:
-    """Go through both handshakes and return the size of the metadata the peer offers."""
+async def _shake_hands(peer: PeerStream) -> None:
     await peer.wait_handshake_completed()
     if Reserved.EXTENSION_PROTOCOL not in peer.connection.shared:
         raise MetadataRejected
     if Reserved.FAST in peer.connection.shared:
         peer.connection.send(HaveNone())
     await peer.wait_extension_handshake()
-    size = peer.connection.metadata_size
-    if size is None:
-        raise MetadataRejected
+
+
+async def _offered_size(peer: PeerStream, informant: Informant) -> int:
+    """Return the size of the metadata the peer offers, if not now, then perhaps later."""
+    until = trio.current_time() + LINGER_S
+    while (size := peer.connection.metadata_size) is None:
+        if trio.current_time() >= until or not informant.is_useful:
+            raise MetadataRejected
+        informant.hear(await peer.listen(deadline=trio.current_time() + _RECONSIDER_S))
     return size
 
 
-async def _exchange(peer: PeerStream, pool: MetadataPool, at: Endpoint) -> None:
+async def _exchange(
+    peer: PeerStream, pool: MetadataPool, at: Endpoint, informant: Informant
+) -> None:
     rejected: int | None = None
     while pool.metadata is None:
         now = trio.current_time()
@@ -101,24 +152,14 @@ async def _exchange(peer: PeerStream, pool: MetadataPool, at: Endpoint) -> None:
             raise MetadataRejected
         while (piece := pool.next_request(at, now=now)) is not None:
             peer.connection.request_metadata(piece)
-        # On its own, because a message must not be cut in two by the deadline below.
-        await peer.flush()
-        event = await _next_event(peer)
+        pool.wait_for_news(at, peer.wake)
+        event = await peer.listen(deadline=pool.next_deadline(now=now))
+        informant.hear(event)
         if isinstance(event, MetadataPiece):
             pool.received(at, event, now=trio.current_time())
         elif isinstance(event, MetadataReject):
             rejected = event.piece
             pool.rejected(at, event.piece, now=trio.current_time())
-
-
-async def _next_event(peer: PeerStream) -> Event | None:
-    """Return the next event, or None after `_REASK_S` without one."""
-    with trio.move_on_after(_REASK_S):
-        event = await peer.next_event()
-        if event is None:
-            raise PeerDisconnected("requesting")
-        return event
-    return None
 
 
 def _verdict(standing: Standing, rejected: int | None) -> PeerError:

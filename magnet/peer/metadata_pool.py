@@ -14,12 +14,14 @@ Departure: other clients wait 20 s and more after a failed check. Here the peers
 gave nothing to what failed or are asked alone for the first time, so waiting would help nobody.
 
 The pool sends nothing. Its users tell it what arrived, ask for the next request, and leave when
-`standing` says that no more will come.
+`standing` says that no more will come. Whoever has nothing to request may `wait_for_news`: it is
+woken when others leave work behind, or when everything is done. What only time brings has its
+moment in `next_deadline`.
 
 Spec: BEP 9 "metadata extension".
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Final
 
@@ -102,6 +104,7 @@ class MetadataPool:
         self._assemblies: dict[int, Assembly] = {}
         self._members: dict[Endpoint, Membership] = {}
         self._liars: set[Endpoint] = set()
+        self._sleepers: dict[Endpoint, Callable[[], None]] = {}
         self._metadata: bytes | None = None
 
     @property
@@ -125,6 +128,14 @@ class MetadataPool:
             ((len(attempt.pieces), assembly.count) for assembly, attempt in self._attempts()),
             default=(0, 0),
         )
+
+    def offer(self, raw_info: bytes) -> bool:
+        """Take a whole that somebody else brought; return whether its hash is right."""
+        if self._metadata is None and verify_info(
+            raw_info, self._info_hash, self._info_hash_v2
+        ).verified:
+            self._complete(raw_info)
+        return self._metadata == raw_info
 
     def join(self, peer: Endpoint, size: int, *, now: float) -> bool:
         """Add a peer that offers metadata.
@@ -150,6 +161,7 @@ class MetadataPool:
 
         What it gave to the common work stays as long as other peers of its size do.
         """
+        self._sleepers.pop(peer, None)
         member = self._members.pop(peer, None)
         if member is None:
             return
@@ -159,6 +171,24 @@ class MetadataPool:
         assembly.members -= 1
         if not assembly.members:
             del self._assemblies[assembly.size]
+        self._wake()
+
+    def wait_for_news(self, peer: Endpoint, wake: Callable[[], None]) -> None:
+        """Have a peer's user woken, once, when there may be something new to request or to know.
+
+        Args:
+            peer: A peer that has joined; a later call for it replaces an earlier one.
+            wake: Is called from within whatever call brings the news, so it must only take note.
+        """
+        if self._metadata is not None:
+            wake()
+        elif peer in self._members:
+            self._sleepers[peer] = wake
+
+    def next_deadline(self, *, now: float) -> float:
+        """Return when a request, a refusal or our patience runs out next, in monotonic seconds."""
+        ends = (it.next_deadline(now=now) for it in self._members.values())
+        return min(ends, default=float("inf"))
 
     def next_request(self, peer: Endpoint, *, now: float) -> int | None:
         """Choose a piece to request from a peer now, and note it as requested.
@@ -182,7 +212,7 @@ class MetadataPool:
         if member is None or self._metadata is not None or not member.settle(message.piece):
             return Verdict.IGNORED
         if not _is_sound(message, member.assembly.size):
-            member.refuse(message.piece, now=now)
+            self._refuse(member, message.piece, now)
             # An empty last piece is a known bug of a client that is otherwise honest.
             member.failures += 1 if message.data else 0
             return Verdict.SPOILED
@@ -193,7 +223,7 @@ class MetadataPool:
         """Take in a rejection; one that answers no request is ignored. Spec: BEP 9 "reject"."""
         member = self._members.get(peer)
         if member is not None and member.settle(piece):
-            member.refuse(piece, now=now)
+            self._refuse(member, piece, now)
 
     def standing(self, peer: Endpoint, *, now: float) -> Standing:
         """Tell what may still be expected of a peer; whoever is not `USEFUL` should leave."""
@@ -205,6 +235,20 @@ class MetadataPool:
         if member.is_stalled(now=now):
             return Standing.STALLED
         return Standing.REFUSING if member.refuses_all(now=now) else Standing.USEFUL
+
+    def _refuse(self, member: Membership, piece: int, now: float) -> None:
+        member.refuse(piece, now=now)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Wake all who wait for news."""
+        sleepers, self._sleepers = self._sleepers, {}
+        for wake in sleepers.values():
+            wake()
+
+    def _complete(self, whole: bytes) -> None:
+        self._metadata = whole
+        self._wake()
 
     def _expire(self, now: float) -> None:
         """Free what sleepers hold: pieces others may be asked for, and places to work alone."""
@@ -227,7 +271,7 @@ class MetadataPool:
         """Check a whole, of which `last` gave the last piece."""
         whole = attempt.joined()
         if verify_info(whole, self._info_hash, self._info_hash_v2).verified:
-            self._metadata = whole
+            self._complete(whole)
             return Verdict.COMPLETED
         if len(attempt.givers) > 1:
             self._part(last.assembly)
@@ -243,6 +287,7 @@ class MetadataPool:
         for member in self._members.values():
             if member.assembly is assembly:
                 member.forgive()
+        self._wake()
 
     def _attempts(self) -> Iterator[tuple[Assembly, Attempt]]:
         for assembly in self._assemblies.values():
@@ -265,6 +310,7 @@ class MetadataPool:
                 key=lambda candidate: candidate[:2],
             )
             victim.reset()
+            self._wake()
 
 
 def _is_sound(message: MetadataPiece, size: int) -> bool:

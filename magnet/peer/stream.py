@@ -8,6 +8,7 @@ Opening the stream is the caller's work; closing it is done here, when the `asyn
 left, in whatever way.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -66,6 +67,8 @@ class PeerStream:
         """
         self.connection = connection
         self._stream = stream
+        self._waiting = trio.CancelScope()
+        self._is_woken = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,18 +101,28 @@ class PeerStream:
             PeerDisconnected: The stream broke, or ended during the handshakes.
             PeerTimeout: The peer does not read what we send.
         """
-        while True:
-            await self.flush()
-            stage = self._stage
-            event = self.connection.next_event()
-            if isinstance(event, PeerClosed):
-                if stage != _REQUESTING:
-                    raise PeerDisconnected(stage)
+        while (event := await self._advance()) is None and self._is_open:
+            await self._receive(math.inf)
+        return None if isinstance(event, PeerClosed) else event
+
+    async def listen(self, *, deadline: float) -> Event | None:
+        """Return the peer's next event, or None: the deadline passed, or somebody called `wake`.
+
+        As `next_event`, but the deadline cuts no message in two: the stream can be used further.
+
+        Args:
+            deadline: Until when to wait, in trio's time.
+
+        Raises:
+            PeerDisconnected: As for `next_event`, or the stream has ended regularly.
+            PeerError: As for `next_event`.
+        """
+        while (event := await self._advance()) is None and self._is_open:
+            if not await self._receive(deadline):
                 return None
-            if event is not None or self.connection.state is State.CLOSED:
-                return event
-            await self.flush()
-            await self._receive()
+        if event is None or isinstance(event, PeerClosed):
+            raise PeerDisconnected(_REQUESTING)
+        return event
 
     async def wait_handshake_received(self) -> HandshakeReceived:
         """Wait for the initiator's opening, as a responder.
@@ -150,6 +163,14 @@ class PeerStream:
                     return event.handshake
         raise PeerDisconnected("extending")
 
+    def wake(self) -> None:
+        """Let the task that waits for an event send what the connection has to say by now.
+
+        This is for other tasks, which must not send themselves.
+        """
+        self._is_woken = True
+        self._waiting.cancel()
+
     async def flush(self) -> None:
         """Send what the connection has to say.
 
@@ -177,13 +198,36 @@ class PeerStream:
     def _stage(self) -> str:
         return _STAGES.get(self.connection.state, _REQUESTING)
 
-    async def _receive(self) -> None:
-        with self._disconnections():
+    @property
+    def _is_open(self) -> bool:
+        return self.connection.state is not State.CLOSED
+
+    async def _advance(self) -> Event | None:
+        """Send what is to be sent and look for an event in what has come."""
+        await self.flush()
+        stage = self._stage
+        event = self.connection.next_event()
+        if event is None:
+            await self.flush()
+        elif isinstance(event, PeerClosed) and stage != _REQUESTING:
+            raise PeerDisconnected(stage)
+        return event
+
+    async def _receive(self, deadline: float) -> bool:
+        """Take in what comes before the deadline; return whether anything did, be it the end."""
+        data: bytes | bytearray | None = None
+        with trio.CancelScope(deadline=deadline) as self._waiting, self._disconnections():
+            if self._is_woken:
+                self._waiting.cancel()
             data = await self._stream.receive_some(_READ_BYTES)
+        self._is_woken = False
+        if data is None:
+            return False
         if data:
             self.connection.receive_data(bytes(data))
         else:
             self.connection.receive_eof()
+        return True
 
     @contextmanager
     def _disconnections(self) -> Iterator[None]:

@@ -3,12 +3,13 @@
 On the wire a message is a four-byte length and that many bytes of body; the body is one byte of id
 and a payload. An empty body is a keep-alive. All integers are unsigned and big-endian. Messages of
 the same shape share a base class here: `_Signal` has no payload, `_PieceIndex` one integer,
-`_BlockRange` three.
+`_BlockRange` three, `_HashMessage` a `HashRange`.
 
 Ids this module does not know become `Unknown`, so that a newer peer is understood as far as
 possible.
 
-Spec: BEP 3 "peer protocol"; BEP 5 "BitTorrent Protocol Extension"; BEP 6; BEP 10.
+Spec: BEP 3 "peer protocol"; BEP 5 "BitTorrent Protocol Extension"; BEP 6; BEP 10; BEP 52 "new
+messages".
 """
 
 import struct
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
 from magnet.errors import RemoteProtocolError
+from magnet.metainfo.merkle import HASH_BYTES
 
 MESSAGE_BYTES_MAX: Final = 1_048_576 + 16_384
 """Longest body any connection reads: a bitfield of eight million pieces, or a block, with room to
@@ -31,6 +33,7 @@ _INDEX: Final = struct.Struct(">I")
 _RANGE: Final = struct.Struct(">III")
 _BLOCK_HEAD: Final = struct.Struct(">II")
 _PORT: Final = struct.Struct(">H")
+_HASH_RANGE: Final = struct.Struct(f">{HASH_BYTES}sIIII")
 
 
 class Message(ABC):
@@ -106,6 +109,46 @@ class _BlockRange(_Known):
 
     def payload(self) -> bytes:
         return _RANGE.pack(self.index, self.begin, self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class HashRange:
+    """Which hashes of a file's tree a message is about.
+
+    Attributes:
+        pieces_root: The root of the tree, 32 bytes.
+        base_layer: The level of the hashes: 0 for leaves.
+        index: The first of them.
+        length: How many: a power of two, of which `index` is a multiple.
+        proof_layers: Levels above `base_layer` for which uncles are wanted too; those that follow
+            from the hashes themselves count, but are left out.
+
+    Spec: BEP 52 "hash request".
+    """
+
+    pieces_root: bytes
+    base_layer: int
+    index: int
+    length: int
+    proof_layers: int
+
+    def encode(self) -> bytes:
+        """Return the 48 bytes with which every message about hashes begins."""
+        counts = (self.base_layer, self.index, self.length, self.proof_layers)
+        return _HASH_RANGE.pack(self.pieces_root, *counts)
+
+
+@dataclass(frozen=True, slots=True)
+class _HashMessage(_Known):
+    range: HashRange
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        _require(cls, len(payload) == _HASH_RANGE.size)
+        return cls(HashRange(*_HASH_RANGE.unpack(payload)))
+
+    def payload(self) -> bytes:
+        return self.range.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +352,47 @@ class Extended(_Known):
 
 
 @dataclass(frozen=True, slots=True)
+class HashRequest(_HashMessage):
+    """The sender wants hashes of a file's tree. Spec: BEP 52 "hash request"."""
+
+    code = 21
+
+
+@dataclass(frozen=True, slots=True)
+class Hashes(_Known):
+    """Hashes of a file's tree: those of the range, then their uncles, from the lowest up.
+
+    Spec: BEP 52 "hashes".
+    """
+
+    code = 22
+    range: HashRange
+    hashes: bytes
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        """Read the payload.
+
+        Raises:
+            RemoteProtocolError: What follows the range is no whole number of hashes.
+        """
+        hashes = payload[_HASH_RANGE.size :]
+        _require(cls, len(payload) >= _HASH_RANGE.size and not len(hashes) % HASH_BYTES)
+        return cls(HashRange(*_HASH_RANGE.unpack_from(payload)), hashes)
+
+    def payload(self) -> bytes:
+        """Return the range and the hashes."""
+        return self.range.encode() + self.hashes
+
+
+@dataclass(frozen=True, slots=True)
+class HashReject(_HashMessage):
+    """The sender will not answer that hash request. Spec: BEP 52 "hash reject"."""
+
+    code = 23
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown(Message):
     """A message whose id we do not know; it is skipped.
 
@@ -328,6 +412,7 @@ class Unknown(Message):
 _KNOWN: Final[tuple[type[_Known], ...]] = (
     *(Choke, Unchoke, Interested, NotInterested, Have, Bitfield, Request, Piece, Cancel, Port),
     *(Suggest, HaveAll, HaveNone, RejectRequest, AllowedFast, Extended),
+    *(HashRequest, Hashes, HashReject),
 )
 _BY_CODE: Final[dict[int, type[_Known]]] = {message.code: message for message in _KNOWN}
 

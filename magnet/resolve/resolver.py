@@ -1,57 +1,47 @@
-"""Turns links into metadata: peers stream out of the DHT and are dialled at once, side by side.
+"""Turns links into torrents: all sources of peers at once, many peers side by side.
 
-For each key of a link (a hybrid torrent has two) a search runs; each peer it finds goes to the next
-free worker, which dials it and works through the link's metadata pool. The first whole info
-dictionary with the right hash ends it all. As long as there is none, searches are repeated with
-growing pauses until the caller's deadline, because peers come and go.
+    async with open_node() as node, open_resolver(node) as resolver:
+        resolved = await resolver.resolve("magnet:?xt=urn:btih:...")
 
-One resolver serves any number of links at once; how many connections are open over all of them is
-bounded, and every dial passes through the node's flow budget.
+One resolver serves any number of links at once: they share the node, the places for connections and
+the node's flow budget. Cancelling a call to `resolve`, at any point, ends whatever was begun for
+it: searches, connections and tasks.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random, SystemRandom
 from typing import Final
 
 import trio
 
-from dht.contact import Endpoint
-from dht.errors import DhtError, NodeClosed
-from dht.keyspace import InfoHash
+from dht.background import open_background
+from dht.errors import DhtError, NotBootstrapped
 from dht.logs import get_logger
 from dht.node import Node
-from magnet.errors import (
-    InvalidMetainfo,
-    PeerError,
-    ResolveError,
-    ResolveTimeout,
-)
-from magnet.metainfo.info import Info, parse_info
+from magnet.errors import ResolveError, ResolveTimeout
+from magnet.metainfo.info import Info
 from magnet.metainfo.torrent import build_torrent
-from magnet.peer.fetch import fetch_metadata
-from magnet.peer.metadata_pool import MetadataPool
-from magnet.resolve.report import DELIVERED, NOT_NEEDED, UNFINISHED, Report, SearchRecord
-from magnet.resolve.swarm import PEERS_MAX, Candidate, Swarm
-from magnet.transport.dial import dial
-from magnet.uri import MagnetLink
+from magnet.resolve.admission import Admission
+from magnet.resolve.completion import Completion
+from magnet.resolve.report import Report
+from magnet.resolve.resolution import Means, Resolution
+from magnet.sources.source import DHT_KEY, SourceRecord, Wanted
+from magnet.sources.updatable import follow_key
+from magnet.sources.usual import SourceChoice, open_usual_sources
+from magnet.transport.dial import Dialer
+from magnet.transport.ways import open_dialer
+from magnet.uri import MagnetLink, parse_magnet
 
 _log = get_logger(__name__)
-
-CONNECTIONS_MAX: Final = 128
-"""Connections over all links: what rqbit allows itself, and far below what a router holds."""
-
-CONNECTIONS_PER_LINK_MAX: Final = 30
-"""Connections for one link: enough that the dead among its peers do not hold up the living."""
 
 TIMEOUT_S: Final = 60.0
 """Seconds for a link, unless the caller says otherwise."""
 
-_PAUSE_MIN_S: Final = 3.0
-_PAUSE_MAX_S: Final = 60.0
-"""Bounds of the pause between searches for the same link, which doubles each time."""
 
-_PROGRESS_S: Final = 0.2
-"""Seconds between updates of the piece counts in a report."""
+FOLLOW_PAUSE_S: Final = 10.0
+"""Seconds between two searches for what a public key leads to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,202 +52,139 @@ class Resolved:
         link: As given.
         info: What the info dictionary says.
         raw_info: Its bytes as received; their hash is the link's.
-        torrent: A .torrent file: the info dictionary, and the link's trackers and web seeds.
+        torrent: A .torrent file: the info dictionary, of a v2 torrent the piece layers as far as
+            they were found, and the link's trackers and web seeds.
+        shortfall: What that file lacks, and why, in one line; None when it is complete.
     """
 
     link: MagnetLink
     info: Info
     raw_info: bytes
     torrent: bytes
+    shortfall: str | None = None
 
 
 class Resolver:
-    """Resolves links with the help of a DHT node."""
+    """Resolves links with the help of a DHT node; made by `open_resolver`."""
 
-    def __init__(self, node: Node, *, rng: Random | None = None) -> None:
-        """Create a resolver.
-
-        Args:
-            node: Where peers are searched for; it need not have joined yet.
-            rng: Makes peer ids; the system's randomness if None.
-        """
+    def __init__(self, node: Node, means: Means, choose: SourceChoice) -> None:
+        """Made by `open_resolver`."""
         self._node = node
-        self._rng = rng if rng is not None else SystemRandom()
-        self._connections = trio.CapacityLimiter(CONNECTIONS_MAX)
+        self._means = means
+        self._choose = choose
+        self._joined_at: float | None = None
 
     async def resolve(
-        self, link: MagnetLink, *, timeout_s: float = TIMEOUT_S, report: Report | None = None
+        self,
+        link: MagnetLink | str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        report: Report | None = None,
     ) -> Resolved:
         """Find the metadata of a link.
 
         Args:
-            link: What to resolve; it needs an info-hash.
+            link: What to resolve; of one that names a public key alone, the torrent that its owner
+                has published last.
             timeout_s: Seconds for everything.
             report: Is filled while the work goes on; make one to show progress or to explain the
                 end.
 
         Raises:
+            InvalidMagnetURI: A text is no magnet link.
             ResolveTimeout: Nobody gave the metadata in time.
-            ResolveError: It was found but cannot be used, or the link names no info-hash.
+            ResolveError: It was found but cannot be used.
             NodeClosed: The node was closed meanwhile.
         """
-        if not link.swarm_keys():
-            raise ResolveError("the link names no info-hash")
+        given = parse_magnet(link) if isinstance(link, str) else link
         story = report if report is not None else Report()
-        begun_at = trio.current_time()
-        work = _Resolution(self._node, link, story, self._connections, self._rng)
-        with trio.move_on_after(timeout_s):
-            await work.run()
-        story.elapsed_s = trio.current_time() - begun_at
-        if work.pool.metadata is None:
-            raise ResolveTimeout(timeout_s, story.failures())
-        return _resolved(link, work.pool.metadata, story)
-
-
-class _Resolution:
-    """The work on one link."""
-
-    def __init__(
-        self,
-        node: Node,
-        link: MagnetLink,
-        report: Report,
-        connections: trio.CapacityLimiter,
-        rng: Random,
-    ) -> None:
-        self.pool = MetadataPool(info_hash=link.info_hash, info_hash_v2=link.info_hash_v2)
-        self._node = node
-        self._link = link
-        self._report = report
-        self._connections = connections
-        self._rng = rng
-        self._swarm = Swarm()
-        self._is_won = False
-        self._begun_at = trio.current_time()
-        self._send, self._receive = trio.open_memory_channel[Candidate](PEERS_MAX)
-
-    async def run(self) -> None:
-        """Work until the pool has the metadata or the caller cancels."""
-        failure: DhtError | None = None
-        async with trio.open_nursery() as nursery:
-
-            async def search(key: InfoHash) -> None:
-                nonlocal failure
-                try:
-                    await self._keep_searching(key)
-                except NodeClosed as error:
-                    failure = error
-                    nursery.cancel_scope.cancel()
-
-            async def work() -> None:
-                async for candidate in self._receive:
-                    await self._try(candidate)
-                    if self._is_won:
-                        nursery.cancel_scope.cancel()
-
-            self._add_peers_of_link()
-            nursery.start_soon(self._watch_progress)
-            for key in self._link.swarm_keys():
-                nursery.start_soon(search, key)
-            for _ in range(CONNECTIONS_PER_LINK_MAX):
-                nursery.start_soon(work)
-        if failure is not None:
-            raise failure
-
-    async def _keep_searching(self, key: InfoHash) -> None:
-        pause_s = _PAUSE_MIN_S
-        while True:
-            await self._search(key)
-            await trio.sleep(pause_s)
-            pause_s = min(pause_s * 2, _PAUSE_MAX_S)
-
-    async def _search(self, key: InfoHash) -> None:
-        record = SearchRecord(key)
-        self._report.searches.append(record)
+        story.began_at = trio.current_time()
+        work: Resolution | None = None
         try:
-            with self._node.find_peers(key) as peers:
-                try:
-                    async for peer in peers:
-                        record.asked, record.answered, record.failed, record.peers = peers.progress
-                        self._add(Candidate(peer, key, "dht"))
-                finally:
-                    record.asked, record.answered, record.failed, record.peers = peers.progress
-        except NodeClosed:
-            raise
-        except DhtError as error:
-            record.error = str(error)
+            with trio.move_on_after(timeout_s):
+                named = given if given.swarm_keys() else await self._follow(given, story)
+                wanted = Wanted(named, named.swarm_keys())
+                work = Resolution(wanted, story, self._means)
+                await work.run(self._choose(wanted))
+        finally:
+            story.elapsed_s = trio.current_time() - story.began_at
+            if self._joined_at is not None:
+                story.joined_s = max(self._joined_at - story.began_at, 0.0)
+        if work is None or work.pool.metadata is None:
+            raise ResolveTimeout(timeout_s, story.failures())
+        story.shortfall = work.completion.shortfall()
+        return _resolved(named, work.pool.metadata, work.completion, story)
 
-    def _add_peers_of_link(self) -> None:
-        """Try the peers that the link itself names first; names of hosts are not resolved yet."""
-        for host in self._link.peers:
-            literal = host.literal
-            if literal is not None:
-                for key in self._link.swarm_keys()[:1]:
-                    self._add(Candidate(literal, key, "link"))
-
-    def _add(self, candidate: Candidate) -> None:
-        if not self._swarm.admit(candidate):
-            return
-        if self._report.first_peer_s is None:
-            self._report.first_peer_s = trio.current_time() - self._begun_at
-        self._report.peers_found = len(self._swarm)
-        self._send.send_nowait(candidate)
-
-    async def _try(self, candidate: Candidate) -> None:
-        """Dial a peer and work with it; whatever goes wrong with it is noted and stays with it."""
-        await self._admission(candidate.endpoint)
-        async with self._connections:
-            begun_at = trio.current_time()
-            ending: PeerError | str = UNFINISHED
-            self._report.trying += 1
-            try:
-                await self._converse(candidate)
-                ending = NOT_NEEDED if self._is_won else DELIVERED
-                self._is_won = True
-            except PeerError as error:
-                ending = error
-            finally:
-                if ending == UNFINISHED and self._is_won:
-                    ending = NOT_NEEDED
-                self._report.trying -= 1
-                elapsed_s = trio.current_time() - begun_at
-                self._report.add_attempt(
-                    candidate.endpoint, candidate.source, ending, elapsed_s=elapsed_s
-                )
-
-    async def _converse(self, candidate: Candidate) -> None:
-        stream = await dial(candidate.endpoint)
-        await fetch_metadata(
-            stream,
-            self.pool,
-            candidate.endpoint,
-            info_hash=candidate.key,
-            aliases=self._link.swarm_keys(),
-            rng=self._rng,
-        )
-
-    async def _admission(self, to: Endpoint) -> None:
-        """Wait until the node's flow budget admits a dial."""
-        budget = self._node.budget
-        while not budget.admits(to, now=trio.current_time()):  # noqa: ASYNC110 - no event tells
-            await trio.sleep_until(budget.ready_at(now=trio.current_time()))
-
-    async def _watch_progress(self) -> None:
+    async def _follow(self, link: MagnetLink, report: Report) -> MagnetLink:
+        """Find the torrent that the owner of a public key has published last. Spec: BEP 46."""
+        record = SourceRecord(DHT_KEY)
+        report.sources.append(record)
         while True:
-            self._report.pieces, self._report.pieces_needed = self.pool.progress()
-            await trio.sleep(_PROGRESS_S)
+            try:
+                followed = await follow_key(self._node, link)
+            except NotBootstrapped as error:
+                record.error = str(error)
+            else:
+                if followed is not None:
+                    return followed.link
+                record.error = "nothing is published under the key"
+            record.next_at = trio.current_time() + FOLLOW_PAUSE_S
+            await trio.sleep(FOLLOW_PAUSE_S)
+
+    async def _note_joining(self) -> None:
+        """Note when the node had joined, for the reports."""
+        try:
+            await self._node.wait_joined()
+        except DhtError:
+            return  # The searches say why.
+        self._joined_at = trio.current_time()
 
 
-def _resolved(link: MagnetLink, raw_info: bytes, report: Report) -> Resolved:
-    try:
-        info = parse_info(raw_info)
-    except InvalidMetainfo as error:
-        raise ResolveError(f"the metadata is unusable: {error}", report.failures()) from error
+@asynccontextmanager
+async def open_resolver(
+    node: Node,
+    *,
+    connections_max: int | None = None,
+    dialer: Dialer | None = None,
+    sources: SourceChoice | None = None,
+    rng: Random | None = None,
+) -> AsyncIterator[Resolver]:
+    """Give a resolver for the time of the block.
+
+    Args:
+        node: Where peers are searched for; it need not have joined yet.
+        connections_max: Connections over all links; by default as many as the node's budget allows.
+        dialer: Reaches peers; if None by TCP, and by uTP on the node's sockets.
+        sources: Chooses where peers are looked for; if None everywhere.
+        rng: Makes peer ids and draws lots; the system's randomness if None.
+    """
+    dice = rng if rng is not None else SystemRandom()
+    async with AsyncExitStack() as stack:
+        if dialer is None:
+            dialer = await stack.enter_async_context(open_dialer(node, rng=dice))
+        means = Means(Admission(node.budget, connections_max), dialer, dice)
+        if sources is None:
+            usual = open_usual_sources(node, means.admission.pass_budget)
+            sources = await stack.enter_async_context(usual)
+        background = await stack.enter_async_context(open_background())
+        resolver = Resolver(node, means, sources)
+        background.start_soon(resolver._note_joining)
+        yield resolver
+
+
+def _resolved(
+    link: MagnetLink, raw_info: bytes, completion: Completion, report: Report
+) -> Resolved:
+    info = completion.info
+    if info is None:
+        reason = f"the metadata is unusable: {completion.error}"
+        raise ResolveError(reason, report.failures()) from completion.error
     torrent = build_torrent(
         raw_info,
         trackers=[(url,) for url in link.trackers],
         web_seeds=link.web_seeds,
         created_by="trackerless",
+        piece_layers=completion.layers(),
     )
     _log.info("resolved", name=info.name, elapsed_s=report.elapsed_s)
-    return Resolved(link, info, raw_info, torrent)
+    return Resolved(link, info, raw_info, torrent, report.shortfall)

@@ -3,13 +3,39 @@
 import random
 import sys
 
-from scripts.fuzzers import bencode, engine, krpc, magnet_link, metainfo, peer
+from scripts.fuzzers import (
+    bencode,
+    encryption,
+    engine,
+    hashes,
+    krpc,
+    magnet_link,
+    mapping,
+    metainfo,
+    peer,
+    swarming,
+    tracker,
+    utp,
+)
 from scripts.fuzzers.fuzzing import Subject, run
 
 
 def subjects(rng: random.Random) -> list[Subject]:
     """Return what every fuzzer fuzzes."""
-    modules = (bencode, krpc, engine, magnet_link, metainfo, peer)
+    modules = (
+        bencode,
+        krpc,
+        engine,
+        magnet_link,
+        metainfo,
+        peer,
+        swarming,
+        hashes,
+        encryption,
+        mapping,
+        tracker,
+        utp,
+    )
     return [subject for module in modules for subject in module.subjects(rng)]
 
 

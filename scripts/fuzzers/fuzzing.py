@@ -19,8 +19,11 @@ SECONDS_MAX: Final = 0.5
 MEMORY_MAX: Final = 16 * 2**20
 """Bytes allocated at one moment for one input of at most 128 KiB; ordinary ones need some KiB."""
 
-MEMORY_EVERY: Final = 200
+MEMORY_EVERY: Final = 1_000
 """Inputs between two whose memory is traced, which makes them slow and so untimed."""
+
+PROGRESS_EVERY_S: Final = 60.0
+"""Seconds of real time between two reports on a long run."""
 
 DEFAULT_TIME_LIMIT_S: Final = 10.0
 UNBOUNDED: Final = 2**63
@@ -36,12 +39,17 @@ class Subject(NamedTuple):
         next_input: Gives the next input.
         feed: Takes it.
         documented: The errors that `feed` may raise.
+        remarks: Tells what else there is to say of the run so far.
+        is_traced: Whether to trace now and then what an input takes in memory. Each time the
+            process keeps a kilobyte for good, which spoils the figures of who looks at it whole.
     """
 
     name: str
     next_input: Callable[[], bytes]
     feed: Callable[[bytes], object]
     documented: tuple[type[Exception], ...] = ()
+    remarks: Callable[[], str] = str
+    is_traced: bool = True
 
 
 class Report(NamedTuple):
@@ -53,6 +61,7 @@ class Report(NamedTuple):
         refused: To how many of them it answered with a documented error.
         seconds: Processor time of all.
         slowest_s: Processor time of the slowest.
+        remarks: What the subject says of it.
     """
 
     name: str
@@ -60,14 +69,15 @@ class Report(NamedTuple):
     refused: int
     seconds: float
     slowest_s: float
+    remarks: str
 
     def __str__(self) -> str:
         """Return one line for people."""
         rate = self.inputs / self.seconds if self.seconds else 0.0
         return (
             f"{self.name:24} {self.inputs:9} inputs  {self.refused:9} refused  {rate:9.0f}/s"
-            f"  slowest {self.slowest_s * 1_000:6.1f} ms"
-        )
+            f"  slowest {self.slowest_s * 1_000:6.1f} ms  {self.remarks}"
+        ).rstrip()
 
 
 class Failure(Exception):
@@ -85,23 +95,37 @@ class Failure(Exception):
         self.data = data
 
 
-def fuzz(subject: Subject, *, inputs: int, time_limit_s: float) -> Report:
+def _tell_nobody(report: Report) -> None:
+    """Keep progress to oneself."""
+
+
+def fuzz(
+    subject: Subject,
+    *,
+    inputs: int,
+    time_limit_s: float,
+    progress: Callable[[Report], None] = _tell_nobody,
+) -> Report:
     """Feed a subject.
 
     Args:
         subject: Whom.
         inputs: With how many inputs at most.
         time_limit_s: For so many seconds at most.
+        progress: Is told every `PROGRESS_EVERY_S` what was done so far.
 
     Raises:
         Failure: It did what it must not.
     """
-    ends_at = time.perf_counter() + time_limit_s
+    began_at = reported_at = time.perf_counter()
     fed, refused, seconds, slowest_s = 0, 0, 0.0, 0.0
-    while fed < inputs and time.perf_counter() < ends_at:
+    while fed < inputs and (at := time.perf_counter()) < began_at + time_limit_s:
+        if at >= reported_at + PROGRESS_EVERY_S:
+            reported_at = at
+            progress(Report(subject.name, fed, refused, seconds, slowest_s, subject.remarks()))
         data = subject.next_input()
         fed += 1
-        if fed % MEMORY_EVERY == 0:
+        if fed % MEMORY_EVERY == 0 and subject.is_traced:
             refused += _feed_traced(subject, data)
             continue
         began = time.process_time()
@@ -111,7 +135,7 @@ def fuzz(subject: Subject, *, inputs: int, time_limit_s: float) -> Report:
         slowest_s = max(slowest_s, took)
         if took > SECONDS_MAX:
             raise Failure(subject.name, f"took {took:.2f} s", data)
-    return Report(subject.name, fed, refused, seconds, slowest_s)
+    return Report(subject.name, fed, refused, seconds, slowest_s, subject.remarks())
 
 
 def run(
@@ -141,7 +165,11 @@ def run(
 def _fuzz_all(subjects: Sequence[Subject], options: Options) -> None:
     share_s = options.time_limit_s / len(subjects)
     for subject in subjects:
-        print(fuzz(subject, inputs=options.size, time_limit_s=share_s), flush=True)
+        _print(fuzz(subject, inputs=options.size, time_limit_s=share_s, progress=_print))
+
+
+def _print(report: Report) -> None:
+    print(report, flush=True)
 
 
 def _feed(subject: Subject, data: bytes) -> bool:

@@ -5,10 +5,9 @@ import sys
 from hashlib import sha256
 from typing import Final
 
-from dht.bencode import FILE_LIMITS, BValue, decode, encode
 from magnet.errors import InvalidMetainfo
 from magnet.hosts import HostPort
-from magnet.metainfo.create import create_directory_info, create_file_info
+from magnet.metainfo.create import create_directory_info, create_file_info, create_v2
 from magnet.metainfo.info import parse_info
 from magnet.metainfo.layout import BLOCK_BYTES
 from magnet.metainfo.merkle import root_of_layer
@@ -57,19 +56,12 @@ def sound_infos() -> list[bytes]:
     """Return an info dictionary of each kind."""
     file = create_file_info("a.bin", [CONTENT], BLOCK_BYTES)
     files = [(["a.bin"], [CONTENT]), (["sub", "b.txt"], [b"text"]), (["sub", "c"], [b"!"])]
-    fields = decode(file, FILE_LIMITS)
-    assert isinstance(fields, dict)
-    v2: dict[bytes, BValue] = {
-        b"file tree": {b"a.bin": {b"": {b"length": len(CONTENT), b"pieces root": ROOT}}},
-        b"meta version": 2,
-        b"name": b"a.bin",
-        b"piece length": BLOCK_BYTES,
-    }
     return [
         file,
         create_directory_info("folder", files, BLOCK_BYTES),
-        encode(v2),
-        encode({**fields, **v2}),
+        create_v2("a.bin", [(["a.bin"], [CONTENT])], BLOCK_BYTES).raw_info,
+        create_v2("a.bin", [(["a.bin"], [CONTENT])], BLOCK_BYTES, is_hybrid=True).raw_info,
+        create_v2("folder", files, BLOCK_BYTES, is_hybrid=True).raw_info,
     ]
 
 

@@ -40,6 +40,7 @@ class Mutator:
         for.
         """
         self._corpus = corpus
+        self._tokens_of = {message: _tokens(message) for message in corpus}
         self._rng = random.Random(rng.getrandbits(64))
         self._changes: tuple[Callable[[bytes], bytes], ...] = (
             *(self._flip_bit, self._put_grammar, self._put_noise, self._cut_out, self._cut_off),
@@ -104,7 +105,7 @@ class Mutator:
     def _swap_token(self, data: bytes) -> bytes:
         """Put a token of another message in place of one: a number for a string, say."""
         ours, other = _tokens(data), self._rng.choice(self._corpus)
-        theirs = _tokens(other)
+        theirs = self._tokens_of[other]
         if not ours or not theirs:
             return data
         (start, end), (first, last) = self._rng.choice(ours), self._rng.choice(theirs)

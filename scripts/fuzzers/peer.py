@@ -49,11 +49,14 @@ METADATA: Final = (
     encode_metadata_message(MetadataPiece(0, len(RAW_INFO), RAW_INFO[:16_384])),
     encode_metadata_message(MetadataPiece(1, len(RAW_INFO), RAW_INFO[16_384:])),
 )
+HASH_RANGE: Final = wire.HashRange(bytes(range(32)), 0, 2, 2, 0)
 MESSAGES: Final = (
     *(wire.KeepAlive(), wire.Choke(), wire.Unchoke(), wire.Interested(), wire.NotInterested()),
     *(wire.Have(3), wire.Bitfield(b"\xf0"), wire.Request(0, 0, 16_384), wire.Piece(0, 0, b"data")),
     *(wire.Cancel(0, 0, 16_384), wire.Port(6881), wire.Suggest(1), wire.HaveAll()),
     *(wire.HaveNone(), wire.RejectRequest(0, 0, 16_384), wire.AllowedFast(2)),
+    *(wire.HashRequest(HASH_RANGE), wire.HashReject(HASH_RANGE)),
+    wire.Hashes(HASH_RANGE, bytes(64)),
     *(wire.Extended(0, encode_extension_handshake(HELLO)), wire.Unknown(77, b"?")),
     *(wire.Extended(LOCAL_IDS[UT_METADATA], content) for content in METADATA),
 )

@@ -27,6 +27,9 @@ PAYLOAD_BYTES: Final = 1_452
 LINK_BYTES_PER_S: Final = 2_500_000.0
 """20 Mbit/s."""
 
+SHARED_BYTES_PER_S: Final = 625_000.0
+"""5 Mbit/s, for uTP and TCP together."""
+
 QUEUE_S: Final = 0.5
 """A home router's queue; so long that TCP alone fills it to far beyond what LEDBAT aims at."""
 
@@ -104,6 +107,8 @@ class End:
         """Be an owner that wants nothing; others do more."""
 
     def _handle_deadline(self) -> None:
+        if self._clock.now < self._alarm_at:
+            return  # It was put off.
         self._alarm_at = inf
         self.multiplexer.handle_deadlines(now=self._clock.now)
         self.serve()
@@ -204,9 +209,9 @@ class Shares(NamedTuple):
 def compete(seed: int) -> Shares:
     """Let uTP send all the time, and TCP in the second of three phases."""
     rng, clock, faults = random.Random(seed), Clock(), Faults()
-    endless = bytes(int(LINK_BYTES_PER_S * (3 * PHASE_S + 4 * SETTLING_S)))
+    endless = bytes(int(SHARED_BYTES_PER_S * 3 * (PHASE_S + SETTLING_S)))
     sender, receiver = Sender(clock, rng, endless), Receiver(clock, rng)
-    narrow, back = (Bottleneck(clock, LINK_BYTES_PER_S, QUEUE_S) for _ in range(2))
+    narrow, back = (Bottleneck(clock, SHARED_BYTES_PER_S, QUEUE_S) for _ in range(2))
     forth, return_way = Way(clock, narrow, faults, rng), Way(clock, back, faults, rng)
     sender.join(receiver, forth)
     receiver.join(sender, return_way)
@@ -217,7 +222,7 @@ def compete(seed: int) -> Shares:
         narrow.longest_s = 0.0
         utp_before, tcp_before = len(receiver.received), tcp.delivered
         clock.run_for(PHASE_S)
-        capacity = LINK_BYTES_PER_S * PHASE_S
+        capacity = SHARED_BYTES_PER_S * PHASE_S
         utp_bytes, tcp_bytes = len(receiver.received) - utp_before, tcp.delivered - tcp_before
         return utp_bytes / capacity, tcp_bytes / capacity
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Final, Literal, TypeAlias, TypeVar, cast
 
 import libtorrent as lt
 import trio
@@ -51,6 +51,11 @@ NEIGHBOURLY: Final[dict[str, bool]] = {
 TCP_ONLY: Final[dict[str, bool]] = {"enable_outgoing_utp": False, "enable_incoming_utp": False}
 """By default a peer is dialled by uTP first, which takes some four seconds to fail."""
 
+Extension: TypeAlias = Literal["ut_metadata", "ut_pex", "smart_ban"]
+
+EXTENSIONS: Final[tuple[Extension, ...]] = ("ut_metadata", "ut_pex", "smart_ban")
+"""What libtorrent speaks as it comes."""
+
 AlertT = TypeVar("AlertT", bound=lt.alert)
 ResultT = TypeVar("ResultT")
 
@@ -58,9 +63,13 @@ ResultT = TypeVar("ResultT")
 class Client:
     """A libtorrent session; made by `open_client`."""
 
-    def __init__(self, host: str, settings: Mapping[str, object]) -> None:
+    def __init__(
+        self, host: str, settings: Mapping[str, object], extensions: Iterable[Extension]
+    ) -> None:
         self._host = host
-        self._session = lt.session(cast("lt.settings_pack", dict(settings)))
+        self._session = lt.session(cast("lt.settings_pack", dict(settings)), 0)
+        for extension in extensions:
+            self._session.add_extension(extension)
         self._awake, self._alarm = socket.socketpair()
         self._awake.setblocking(False)
         self._alarm.setblocking(False)
@@ -201,13 +210,18 @@ class Client:
 
 @asynccontextmanager
 async def open_client(
-    host: str, bootstrap: Iterable[BootstrapHost] = (), **settings: bool
+    host: str,
+    bootstrap: Iterable[BootstrapHost] = (),
+    extensions: Iterable[Extension] = EXTENSIONS,
+    /,
+    **settings: int,
 ) -> AsyncIterator[Client]:
     """Run libtorrent for the time of the block.
 
     Args:
         host: The loopback address to bind.
         bootstrap: The only nodes it is told of.
+        extensions: What it speaks besides the peer protocol.
         settings: What differs from `QUIET`, `NEIGHBOURLY` and libtorrent's defaults.
     """
     pack = {
@@ -218,7 +232,7 @@ async def open_client(
         **NEIGHBOURLY,
         **settings,
     }
-    client = Client(host, pack)
+    client = Client(host, pack, extensions)
     try:
         yield client
     finally:

@@ -13,10 +13,10 @@ from tests.interop.client import open_client, until
 
 @asynccontextmanager
 async def seeded(
-    host: str, testnet: Testnet, torrent: bytes, content: Path
+    host: str, testnet: Testnet, torrent: bytes, content: Path, **settings: int
 ) -> AsyncIterator[MagnetLink]:
     """Let libtorrent seed a torrent and announce it; give the link that libtorrent makes of it."""
-    async with open_client(host, testnet.entry_points()) as client:
+    async with open_client(host, testnet.entry_points(), **settings) as client:
         await client.wait_joined()
         parameters = lt.load_torrent_buffer(torrent)
         client.add(parameters, content.parent)

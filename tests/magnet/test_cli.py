@@ -1,8 +1,10 @@
 """The `magnet` command: each against real nodes on loopback, and as a process of its own."""
 
+import io
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -16,8 +18,12 @@ import trio
 
 from dht.commandline import CommandFailed, CommonOptions, ExitCode, OutputOptions, run
 from dht.commandline.options import BindAddress
+from dht.diagnosis import Verdict
+from dht.errors import CannotListen
+from dht.ratelimit import Budget
 from dht.testnet import Testnet, open_testnet
 from magnet import cli
+from magnet.cli.doctor import check_files, try_resolving
 from magnet.demo import make_torrent
 from magnet.errors import DiskError, InvalidMagnetURI
 from magnet.metainfo.info import parse_info
@@ -64,7 +70,9 @@ def objects(capsys: pytest.CaptureFixture[str]) -> Objects:
 @pytest.mark.parametrize(
     ("tokens", "line"),
     [
-        (["resolve"], "Give a link, or --input FILE."),
+        (["resolve"], "Give a link, or --input FILE, or --queue PATH."),
+        (["resolve", UNKNOWN, "--name", "{size}"], "has {size}"),
+        (["resolve", UNKNOWN, "--priority", "1000"], 'Invalid value "1000" for --priority.'),
         (["resolve", "x"], 'not a magnet link or info-hash: "x"'),
         (["resolve", "magnet:?xt=urn:btih:zz"], "btih has 2 digits"),
         (["resolve", UNKNOWN, "magnet:?dn=x"], "link has no info-hash"),
@@ -111,7 +119,7 @@ def test_without_anybody_to_ask_it_cannot_run(capsys: pytest.CaptureFixture[str]
     assert "no node is known" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["resolve", "info", "demo"])
+@pytest.mark.parametrize("command", ["resolve", "info", "demo", "doctor"])
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert cli_run([command, "--help"]) == ExitCode.DONE
     shown = capsys.readouterr().out
@@ -164,6 +172,60 @@ async def test_many_links_come_from_a_file(objects: Objects, tmp_path: Path) -> 
     assert resolved["report"]["outcomes"] == {"delivered": 1}
     assert told[UNKNOWN]["torrent"] is None
     assert told[UNKNOWN]["reason"].startswith("no peers found")
+
+
+async def test_a_link_is_explained_stage_by_stage(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    async with seeded_testnet() as testnet:
+        hurried = options(testnet, timeout=2.0)
+        links = (INFO_HASH.hex(), UNKNOWN)
+        await cli.resolve(*links, output=tmp_path, explain=True, options=hurried)
+    told = capsys.readouterr().err
+    for words in [
+        "joined the DHT ",
+        "dht: 8 asked, 8 answered, 0 failed; 1 peer, the first after 0.",
+        "tried 1 of 1 peer: 1 delivered",
+        "1 by TCP",
+        "whole metadata after 0.",
+        "next try in ",
+        "no metadata after 2.0 s: no peers found: ",
+        "1 resolved, 1 failed, 0 invalid (1 no peers)",
+    ]:
+        assert words in told
+
+
+async def test_a_queue_knows_the_result_the_next_time(
+    capsys: pytest.CaptureFixture[str], objects: Objects, tmp_path: Path
+) -> None:
+    queue = tmp_path / "queue"
+    async with seeded_testnet() as testnet:
+        for as_json in (False, True):
+            code = await cli.resolve(
+                *([INFO_HASH.hex()] if as_json else [f"9 {INFO_HASH.hex()}"]),
+                output=tmp_path / "out",
+                name="{hash}",
+                queue=queue,
+                options=options(testnet, json=as_json),
+            )
+            assert code is ExitCode.DONE
+            if not as_json:
+                assert capsys.readouterr().out.startswith(f"{tmp_path / 'out' / INFO_HASH.hex()}.")
+        (told,) = objects()
+        assert (told["status"], told["cached"], told["next_try_at"]) == ("resolved", True, None)
+        assert told["torrent"] == str(tmp_path / "out" / f"{INFO_HASH.hex()}.torrent")
+        nothing = await cli.resolve(queue=queue, options=options(testnet))
+    assert nothing is ExitCode.DONE
+
+
+async def test_links_come_from_a_pipe(
+    objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = io.TextIOWrapper(io.BytesIO(f"\n# none\n5 {INFO_HASH.hex()}\n\xff".encode("latin-1")))
+    monkeypatch.setattr(sys, "stdin", given)
+    async with seeded_testnet() as testnet:
+        await cli.resolve(input="-", output=tmp_path, options=options(testnet, json=True))
+    assert {it["status"] for it in objects()} == {"resolved", "invalid"}
 
 
 async def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -226,6 +288,36 @@ async def test_the_demonstration_resolves_its_link(capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     assert f"resolved {INFO_HASH.hex()}" in shown
     assert "trackerless-demo: 1.7 MiB in 3 files" in shown
+
+
+# Examining
+
+
+def test_few_open_files_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4_096))
+    assert check_files(Budget.HOME).verdict is Verdict.WARNING
+    assert "ulimit -n" in check_files(Budget.SERVER).sentence
+
+
+async def test_machine_that_cannot_resolve_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(say: Callable[[str], None]) -> None:
+        raise CannotListen("127.0.0.1:0", "Operation not permitted")
+
+    monkeypatch.setattr(sys.modules["magnet.cli.doctor"], "run_demo", fail)
+    tried = await try_resolving()
+    assert tried.verdict is Verdict.FAULT
+    assert "Operation not permitted" in tried.sentence
+
+
+async def test_doctor_tries_the_resolver_and_examines_the_node(objects: Objects) -> None:
+    async with open_testnet(8) as testnet:
+        await cli.doctor(options=options(testnet, timeout=0.2, json=True))
+    told = objects()
+    checks = {it["check"]: it for it in told[:-1]}
+    assert checks["resolver"]["verdict"] == "ok"
+    assert "by TCP" in checks["resolver"]["sentence"]
+    assert {"open-files", "udp-out", "bootstrap"} <= set(checks)
+    assert set(told[-1]) == {"healthy"}
 
 
 # As a process

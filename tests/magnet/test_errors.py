@@ -5,6 +5,7 @@ from magnet.errors import (
     DiskError,
     InvalidMagnetURI,
     InvalidMetainfo,
+    LayersRejected,
     LinkFault,
     LocalProtocolError,
     MagnetError,
@@ -15,6 +16,8 @@ from magnet.errors import (
     RemoteProtocolError,
     ResolveError,
     ResolveTimeout,
+    SourceError,
+    SourceFault,
 )
 
 ATTEMPT = Attempt("192.0.2.1:6881", PeerTimeout("connecting", 15.0), 15.0)
@@ -33,8 +36,11 @@ ATTEMPT = Attempt("192.0.2.1:6881", PeerTimeout("connecting", 15.0), 15.0)
         (PeerDisconnected("extending"), "disconnected while extending: closed by peer"),
         (MetadataRejected(), "offers no metadata"),
         (MetadataRejected(3), "rejected metadata piece 3"),
+        (LayersRejected(speaks_v2=False), "knows no piece layers"),
+        (LayersRejected(speaks_v2=True), "rejected hash requests"),
         (ResolveError("no peers found"), "no peers found (0 peers tried)"),
         (ResolveTimeout(30.0, [ATTEMPT]), "not resolved within 30 s (1 peer tried)"),
+        (SourceError(SourceFault.REFUSED, "not registered"), "not registered"),
         (DiskError("/a", "disk full"), "/a: disk full"),
     ],
 )

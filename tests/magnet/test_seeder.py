@@ -15,14 +15,27 @@ from dht.keyspace import InfoHash
 from magnet import seeder as seeder_module
 from magnet.errors import PeerDisconnected
 from magnet.peer.connection import FEATURES, PeerConnection
+from magnet.peer.encryption.cipher import CryptoMethod
+from magnet.peer.events import Event
 from magnet.peer.extension import LOCAL_IDS, ExtensionHandshake
-from magnet.peer.fetch import fetch_metadata
+from magnet.peer.fetch import fetch_metadata, prepare_fetch
 from magnet.peer.handshake import Reserved, encode_handshake, generate_peer_id
+from magnet.peer.hash_server import HashServer
+from magnet.peer.hashes import are_proven, layer_ranges
 from magnet.peer.metadata_pool import MetadataPool
 from magnet.peer.stream import HANDSHAKE_TIMEOUT_S, PeerStream
 from magnet.peer.ut_metadata import MetadataPiece, MetadataReject
-from magnet.peer.wire import HaveNone, Interested, RejectRequest, Request
+from magnet.peer.wire import (
+    Hashes,
+    HashReject,
+    HashRequest,
+    HaveNone,
+    Interested,
+    RejectRequest,
+    Request,
+)
 from magnet.seeder import IDLE_S, SESSION_S, Seeder, open_seeder
+from magnet.transport.encrypted import encrypt
 
 RAW = b"d4:name4:data6:pieces40000:" + bytes(index * 7 % 251 for index in range(40_000)) + b"e"
 PRIVATE = b"d4:name6:secret7:privatei1ee"
@@ -30,13 +43,17 @@ HASH = InfoHash(hashlib.sha1(RAW).digest())
 V2_HASH = InfoHash(hashlib.sha256(RAW).digest()[:20])
 PRIVATE_HASH = InfoHash(hashlib.sha1(PRIVATE).digest())
 UNKNOWN_HASH = InfoHash(bytes(20))
+LAYER = hashlib.sha256(b"0").digest() + hashlib.sha256(b"1").digest()
+ROOT = hashlib.sha256(LAYER).digest()
 REMOTE = parse_endpoint("192.0.2.1:50000")
 WISH = ExtensionHandshake(ids=LOCAL_IDS)
 
 
 def make_seeder() -> Seeder:
     torrents = {HASH: RAW, V2_HASH: RAW, PRIVATE_HASH: PRIVATE}
-    return Seeder(torrents, [parse_endpoint("127.0.0.1:6881")], Random(1))
+    at = parse_endpoint("127.0.0.1:6881")
+    hash_servers = {V2_HASH: HashServer({ROOT: LAYER}, 16_384)}
+    return Seeder(torrents, [at], Random(1), hash_servers=hash_servers)
 
 
 @asynccontextmanager
@@ -78,12 +95,26 @@ async def test_unknown_torrent_gets_no_answer() -> None:
     assert seeder.statistics().unknown == 1
 
 
-async def test_other_protocol_gets_no_answer() -> None:
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n", bytes(200)], ids=["web", "zeros"])
+async def test_other_protocol_gets_no_answer(
+    autojump_clock: trio.testing.MockClock, said: bytes
+) -> None:
     seeder = make_seeder()
     async with served(seeder) as stream:
-        await stream.send_all(b"GET / HTTP/1.1\r\n")
+        await stream.send_all(said)
         assert await stream.receive_some() == b""
+        await trio.testing.wait_all_tasks_blocked()
     assert seeder.statistics().failed == 1
+
+
+async def test_encrypted_peer_of_an_unknown_torrent_is_refused() -> None:
+    seeder = make_seeder()
+    async with served(seeder) as stream:
+        with pytest.raises(PeerDisconnected):
+            await encrypt(stream, UNKNOWN_HASH, rng=Random(3))
+        await trio.testing.wait_all_tasks_blocked()
+    assert seeder.statistics().failed == 1
+    assert seeder.statistics().encrypted == 0
 
 
 async def test_silence_is_closed_after_the_handshake_timeout(
@@ -182,15 +213,61 @@ async def test_who_can_upgrade_is_led_into_the_v2_swarm() -> None:
 async def test_metadata_is_fetched_by_its_v1_hash() -> None:
     pool = MetadataPool(info_hash=HASH)
     async with served(make_seeder()) as stream:
-        await fetch_metadata(stream, pool, REMOTE, info_hash=HASH, rng=Random(3))
+        connection = prepare_fetch(REMOTE, info_hash=HASH, rng=Random(3))
+        await fetch_metadata(stream, connection, pool, REMOTE)
     assert pool.metadata == RAW
+
+
+async def ask_for_hashes(peer: PeerStream, pieces_root: bytes = ROOT) -> Event | None:
+    (wanted,) = layer_ranges(pieces_root, 2, 16_384)
+    assert await peer.next_event() == HaveNone()
+    peer.connection.send(HashRequest(wanted))
+    return await peer.next_event()
+
+
+async def test_hashes_of_another_file_are_not_given() -> None:
+    seeder = make_seeder()
+    async with peer_of(seeder, V2_HASH) as peer:
+        assert isinstance(await ask_for_hashes(peer, bytes(32)), HashReject)
+    assert seeder.statistics().hashes_rejected == 1
+
+
+@pytest.mark.parametrize("info_hash", [HASH, PRIVATE_HASH], ids=["v1", "private"])
+async def test_hashes_are_for_those_who_know_the_v2_hash(info_hash: InfoHash) -> None:
+    async with peer_of(make_seeder(), info_hash) as peer:
+        assert isinstance(await ask_for_hashes(peer), HashReject)
+
+
+async def test_hashes_are_given_to_who_knows_the_v2_hash() -> None:
+    seeder = make_seeder()
+    async with peer_of(seeder, V2_HASH) as peer:
+        answer = await ask_for_hashes(peer)
+    assert isinstance(answer, Hashes)
+    assert are_proven(answer)
+    assert answer.hashes == LAYER
+    assert seeder.statistics().hashes_served == 1
 
 
 async def test_metadata_is_fetched_by_its_truncated_v2_hash() -> None:
     pool = MetadataPool(info_hash_v2=V2_HASH)
     async with served(make_seeder()) as stream:
-        await fetch_metadata(stream, pool, REMOTE, info_hash=V2_HASH, rng=Random(3))
+        connection = prepare_fetch(REMOTE, info_hash=V2_HASH, rng=Random(3))
+        await fetch_metadata(stream, connection, pool, REMOTE)
     assert pool.metadata == RAW
+
+
+@pytest.mark.parametrize("method", CryptoMethod)
+async def test_metadata_is_fetched_by_an_encrypted_peer(method: CryptoMethod) -> None:
+    seeder = make_seeder()
+    pool = MetadataPool(info_hash=HASH)
+    connection = prepare_fetch(REMOTE, info_hash=HASH, rng=Random(3))
+    async with served(seeder) as stream:
+        opening = connection.data_to_send()
+        encrypted = await encrypt(stream, HASH, opening=opening, offer=method, rng=Random(3))
+        assert encrypted.method is method
+        await fetch_metadata(encrypted, connection, pool, REMOTE)
+    assert pool.metadata == RAW
+    assert seeder.statistics().encrypted == 1
 
 
 @pytest.mark.parametrize("hosts", [["127.0.0.1"], ["::1"], ["127.0.0.1", "::1"]])
@@ -201,7 +278,8 @@ async def test_metadata_is_fetched_over_tcp(hosts: list[str]) -> None:
             pool = MetadataPool(info_hash=HASH)
             stream = await trio.open_tcp_stream(host_of(at), seeder.port)
             with trio.fail_after(5):
-                await fetch_metadata(stream, pool, at, info_hash=HASH, rng=Random(2))
+                connection = prepare_fetch(at, info_hash=HASH, rng=Random(2))
+                await fetch_metadata(stream, connection, pool, at)
             assert pool.metadata == RAW
         assert seeder.statistics().pieces_served == 3 * len(hosts)
 

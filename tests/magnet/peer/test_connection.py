@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dht.contact import parse_endpoint
 from dht.keyspace import InfoHash
 from magnet.errors import LocalProtocolError, RemoteProtocolError
 from magnet.peer import wire
@@ -21,6 +22,7 @@ from magnet.peer.events import (
 )
 from magnet.peer.extension import ExtensionHandshake, encode_extension_handshake
 from magnet.peer.handshake import PeerId, Reserved, encode_handshake
+from magnet.peer.ut_holepunch import Rendezvous, encode_holepunch_message
 from magnet.peer.ut_metadata import (
     MetadataMessage,
     MetadataPiece,
@@ -28,6 +30,7 @@ from magnet.peer.ut_metadata import (
     MetadataRequest,
     encode_metadata_message,
 )
+from magnet.peer.ut_pex import PexMessage
 
 OURS = PeerId(b"-XX0001-abcdefghijkl")
 THEIRS = PeerId(b"-XX0001-mnopqrstuvwx")
@@ -292,7 +295,7 @@ def test_extension_handshake_is_sent_only_to_who_understands_it() -> None:
 
 
 def test_keepalives_and_unknown_messages_are_skipped() -> None:
-    raw = wire.KeepAlive().encode() + wire.Unknown(21, bytes(48)).encode() + wire.Choke().encode()
+    raw = wire.KeepAlive().encode() + wire.Unknown(24, bytes(48)).encode() + wire.Choke().encode()
     assert feed(opened(), raw) == [wire.Choke()]
 
 
@@ -319,10 +322,40 @@ def test_extension_switched_off_later_is_used_no_more() -> None:
 
 
 def test_other_extensions_we_announced_have_a_plain_event() -> None:
-    wish = ExtensionHandshake(ids={b"ut_metadata": 2, b"ut_pex": 1})
+    wish = ExtensionHandshake(ids={b"ut_metadata": 2, b"lt_donthave": 7})
     connection = PeerConnection.initiator(HASH, OURS, wish)
     feed(connection, handshake(), hello())
-    assert feed(connection, extended(1, b"de")) == [ExtensionMessage(b"ut_pex", b"de")]
+    raw = extended(7, bytes(4))
+    assert feed(connection, raw) == [ExtensionMessage(b"lt_donthave", bytes(4))]
+
+
+def test_peer_exchange_and_holepunch_have_events_of_their_own() -> None:
+    wish = ExtensionHandshake(ids={b"ut_pex": 1, b"ut_holepunch": 4})
+    connection = PeerConnection.initiator(HASH, OURS, wish)
+    at = parse_endpoint("192.0.2.1:6881")
+    punch = encode_holepunch_message(Rendezvous(at))
+    feed(connection, handshake(), hello())
+    assert feed(connection, extended(1, b"de")) == [PexMessage()]
+    assert feed(connection, extended(4, punch)) == [Rendezvous(at)]
+    assert feed(connection, extended(4, b"\x09" + punch[1:])) == []
+
+
+@pytest.mark.parametrize("identifier", [1, 4])
+def test_unreadable_message_of_such_an_extension_is_the_peers_fault(identifier: int) -> None:
+    wish = ExtensionHandshake(ids={b"ut_pex": 1, b"ut_holepunch": 4})
+    connection = PeerConnection.initiator(HASH, OURS, wish)
+    feed(connection, handshake(), hello())
+    with pytest.raises(RemoteProtocolError):
+        feed(connection, extended(identifier, b"?"))
+    assert connection.state is State.CLOSED
+
+
+def test_info_hash_is_the_one_that_the_initiator_named() -> None:
+    responder = PeerConnection.responder(OURS)
+    with pytest.raises(LocalProtocolError):
+        _ = responder.info_hash
+    feed(responder, handshake())
+    assert responder.info_hash == opened().info_hash == HASH
 
 
 def test_each_side_is_addressed_by_the_ids_it_gave() -> None:
@@ -406,5 +439,11 @@ def test_only_who_can_upgrade_is_answered_by_the_v2_hash(
 ) -> None:
     connection = PeerConnection.responder(OURS)
     feed(connection, handshake(reserved))
+    with pytest.raises(LocalProtocolError, match="not agreed"):
+        _ = connection.agreed_hash
     connection.accept(OFFER, upgrade=OTHER_HASH)
     assert connection.data_to_send().startswith(encode_handshake(FEATURES, answer, OURS))
+    assert connection.agreed_hash == answer
+    initiator = PeerConnection.initiator(HASH, THEIRS, OFFER, aliases=[OTHER_HASH])
+    feed(initiator, encode_handshake(FEATURES, answer, OURS))
+    assert (initiator.info_hash, initiator.agreed_hash) == (HASH, answer)

@@ -24,8 +24,8 @@ from magnet.peer.assembly import STALL_S
 from magnet.peer.connection import FEATURES, PeerConnection
 from magnet.peer.events import Event
 from magnet.peer.extension import ExtensionHandshake, encode_extension_handshake
-from magnet.peer.fetch import fetch_metadata
-from magnet.peer.handshake import PeerId, Reserved, encode_handshake
+from magnet.peer.fetch import fetch_metadata, prepare_fetch
+from magnet.peer.handshake import PeerId, Reserved, decode_opening, encode_handshake
 from magnet.peer.metadata_pool import MetadataPool
 from magnet.peer.metadata_server import MetadataServer
 from magnet.peer.stream import PeerStream
@@ -85,7 +85,7 @@ async def fetch_from(peer: Peer, into: MetadataPool, at: Endpoint = AT) -> PeerE
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_quietly, peer, there)
         try:
-            await fetch_metadata(here, into, at, info_hash=HASH, rng=Random(1))
+            await fetch_metadata(here, prepare_fetch(at, info_hash=HASH, rng=Random(1)), into, at)
         except PeerError as caught:
             error = caught
         nursery.cancel_scope.cancel()
@@ -111,6 +111,17 @@ async def race(
         for index in range(len(peers)):
             nursery.start_soon(run, index)
     return errors
+
+
+@pytest.mark.parametrize(
+    ("aliases", "offers"), [((), False), ((HASH,), False), ((HASH, InfoHash(b"2" * 20)), True)]
+)
+def test_of_a_hybrid_we_offer_to_go_on_by_v2(aliases: tuple[InfoHash, ...], offers: bool) -> None:
+    """BEP 52 "Upgrade Path": only who knows the other hash can check the answer."""
+    connection = prepare_fetch(AT, info_hash=HASH, aliases=aliases, rng=Random(1))
+    opening = decode_opening(connection.data_to_send())
+    assert opening is not None
+    assert (Reserved.V2_UPGRADE in opening.reserved) is offers
 
 
 async def test_peer_without_extensions_is_left_at_once() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dht.contact import Endpoint, parse_endpoint
 from dht.keyspace import InfoHash
 from magnet.peer import metadata_pool
-from magnet.peer.assembly import PIECE_TIMEOUT_S, REFUSAL_S, STALL_S
+from magnet.peer.assembly import HESITATION_S, PIECE_TIMEOUT_S, REFUSAL_S, STALL_S
 from magnet.peer.metadata_pool import (
     FAILURES_MAX,
     OUTSTANDING_MAX,
@@ -400,3 +400,79 @@ def test_whatever_three_peers_do_an_honest_fourth_brings_it_home(data: st.DataOb
         give(pool, DAVE, RAW, now)
     assert pool.metadata == RAW
     assert DAVE not in pool.liars
+
+
+# News
+
+
+def test_sleepers_hold_up_an_honest_peer_for_a_moment_only() -> None:
+    pool = joined(RAW, [ALICE, BOB, CAROL, DAVE, ERIN])
+    for peer in (ALICE, BOB, CAROL, DAVE):
+        requests(pool, peer)
+    assert requests(pool, ERIN) == [2]
+    assert pool.received(ERIN, piece_of(RAW, 2), now=0.5) is Verdict.STORED
+    assert requests(pool, ERIN, now=0.5) == []
+    assert pool.next_deadline(now=0.5) == HESITATION_S
+    assert give(pool, ERIN, RAW, now=HESITATION_S) is Verdict.COMPLETED
+
+
+def test_whoever_has_nothing_to_do_is_woken_once_by_whoever_leaves() -> None:
+    pool = joined(RAW, [ALICE, BOB])
+    woken: list[Endpoint] = []
+    requests(pool, ALICE)
+    pool.wait_for_news(BOB, lambda: woken.append(BOB))
+    assert woken == []
+    pool.leave(ALICE)
+    assert woken == [BOB]
+    pool.rejected(BOB, 0, now=0.0)
+    assert woken == [BOB]
+
+
+def test_rejection_is_news_for_the_others() -> None:
+    pool = joined(RAW, [ALICE, BOB])
+    woken: list[Endpoint] = []
+    (piece, _) = requests(pool, ALICE)
+    pool.wait_for_news(BOB, lambda: woken.append(BOB))
+    pool.rejected(ALICE, piece, now=0.0)
+    assert woken == [BOB]
+
+
+def test_completion_wakes_everybody_at_once_and_whoever_comes_later() -> None:
+    pool = joined(RAW, [ALICE, BOB, CAROL])
+    woken: list[Endpoint] = []
+    for peer in (BOB, CAROL):
+        pool.wait_for_news(peer, lambda peer=peer: woken.append(peer))  # type: ignore[misc]
+    assert give(pool, ALICE, RAW) is Verdict.COMPLETED
+    assert woken == [BOB, CAROL]
+    pool.wait_for_news(ALICE, lambda: woken.append(ALICE))
+    assert woken[-1] == ALICE
+
+
+def test_stranger_is_not_woken() -> None:
+    pool = joined(RAW, [ALICE])
+    pool.wait_for_news(BOB, pytest.fail)
+    pool.leave(ALICE)
+
+
+def test_deadlines_that_have_passed_are_none() -> None:
+    pool = joined(RAW, [ALICE])
+    assert pool.next_deadline(now=0.0) == float("inf")
+    requests(pool, ALICE)
+    for deadline in (HESITATION_S, PIECE_TIMEOUT_S, STALL_S):
+        assert pool.next_deadline(now=deadline - 0.5) == deadline
+        pool.next_request(BOB, now=deadline)
+    assert pool.next_deadline(now=STALL_S) == float("inf")
+
+
+def test_whole_from_elsewhere_is_taken_if_its_hash_is_right() -> None:
+    pool = joined(RAW, [ALICE])
+    woken: list[Endpoint] = []
+    pool.wait_for_news(ALICE, lambda: woken.append(ALICE))
+    assert not pool.offer(RAW[:-1])
+    assert pool.metadata is None
+    assert woken == []
+    assert pool.offer(RAW)
+    assert pool.metadata == RAW
+    assert woken == [ALICE]
+    assert pool.offer(RAW)
+    assert not pool.offer(b"")

@@ -226,3 +226,67 @@ async def test_two_peers_shake_hands() -> None:
             assert await peer.wait_handshake_completed() == HandshakeCompleted(THEIRS, FEATURES)
             assert await peer.wait_extension_handshake() == WISH
     assert heard == [HandshakeReceived(HASH, FEATURES)]
+
+
+async def test_listening_has_a_deadline_that_spoils_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    here, there = trio.testing.memory_stream_pair()
+    async with PeerStream(here, initiator()) as peer:
+        await there.send_all(HANDSHAKE + HELLO[:10])
+        await peer.wait_handshake_completed()
+        assert await peer.listen(deadline=trio.current_time() + 5) is None
+        assert trio.current_time() == 5
+        await there.send_all(HELLO[10:] + wire.Choke().encode())
+        await peer.wait_extension_handshake()
+        assert await peer.listen(deadline=trio.current_time() + 5) == wire.Choke()
+
+
+async def test_listening_until_a_time_that_has_passed_takes_what_is_there() -> None:
+    here, there = trio.testing.memory_stream_pair()
+    async with PeerStream(here, initiator()) as peer:
+        await there.send_all(HANDSHAKE + HELLO + wire.Choke().encode())
+        await handshakes(peer)
+        assert await peer.listen(deadline=0) == wire.Choke()
+        assert await peer.listen(deadline=0) is None
+
+
+async def test_listening_to_one_who_leaves_is_a_disconnection() -> None:
+    here, there = trio.testing.memory_stream_pair()
+    async with PeerStream(here, initiator()) as peer:
+        await there.send_all(HANDSHAKE + HELLO)
+        await handshakes(peer)
+        await there.send_eof()
+        with pytest.raises(PeerDisconnected) as caught:
+            await peer.listen(deadline=trio.current_time() + 5)
+    assert caught.value.stage == "requesting"
+
+
+async def test_listening_is_left_when_somebody_wakes_it() -> None:
+    here, there = trio.testing.memory_stream_pair()
+    async with PeerStream(here, initiator()) as peer, trio.open_nursery() as nursery:
+        await there.send_all(HANDSHAKE + HELLO)
+        await handshakes(peer)
+        peer.wake()
+        assert await peer.listen(deadline=float("inf")) is None
+        nursery.start_soon(lambda: _wake(peer))
+        assert await peer.listen(deadline=float("inf")) is None
+
+
+async def _wake(peer: PeerStream) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    peer.wake()
+
+
+async def test_waiting_sends_what_another_task_has_to_say() -> None:
+    here, there = trio.testing.memory_stream_pair()
+    async with PeerStream(here, initiator()) as peer, trio.open_nursery() as nursery:
+        await there.send_all(HANDSHAKE + HELLO)
+        await handshakes(peer)
+        nursery.start_soon(peer.next_event)
+        await trio.testing.wait_all_tasks_blocked()
+        await there.receive_some()
+        peer.connection.send(wire.Interested())
+        peer.wake()
+        assert await there.receive_some() == wire.Interested().encode()
+        nursery.cancel_scope.cancel()

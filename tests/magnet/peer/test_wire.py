@@ -10,7 +10,11 @@ from magnet.peer.wire import Message, MessageDecoder
 
 BLOCK = bytes(range(256)) * 64
 
-# BEP 3 "peer messages", BEP 5 "BitTorrent Protocol Extension", BEP 6, BEP 10, BEP 21 and BEP 54.
+HASH_RANGE = wire.HashRange(bytes(range(32)), 2, 512, 256, 9)
+HASH_RANGE_RAW = bytes(range(32)).hex() + "00000002000002000000010000000009"
+
+# BEP 3 "peer messages", BEP 5 "BitTorrent Protocol Extension", BEP 6, BEP 10, BEP 21, BEP 52 "new
+# messages" and BEP 54.
 VECTORS: list[tuple[str, Message]] = [
     ("00000000", wire.KeepAlive()),
     ("0000000100", wire.Choke()),
@@ -30,6 +34,9 @@ VECTORS: list[tuple[str, Message]] = [
     ("0000000d10000000010000400000004000", wire.RejectRequest(1, 16384, 16384)),
     ("00000006140700000009", wire.Extended(7, b"\0\0\0\x09")),
     ("00000003140301", wire.Extended(3, b"\x01")),
+    ("0000003115" + HASH_RANGE_RAW, wire.HashRequest(HASH_RANGE)),
+    ("0000005116" + HASH_RANGE_RAW + "ab" * 32, wire.Hashes(HASH_RANGE, b"\xab" * 32)),
+    ("0000003117" + HASH_RANGE_RAW, wire.HashReject(HASH_RANGE)),
     ("000000036301ff", wire.Unknown(0x63, b"\x01\xff")),
 ]
 IDS = [type(message).__name__ for _, message in VECTORS]
@@ -60,6 +67,12 @@ def read(decoder: MessageDecoder) -> list[Message]:
         b"\x10" + bytes(8),
         b"\x11" + bytes(3),
         b"\x14",
+        b"\x15" + bytes(47),
+        b"\x15" + bytes(49),
+        b"\x16" + bytes(47),
+        b"\x16" + bytes(79),
+        b"\x16" + bytes(81),
+        b"\x17" + bytes(80),
     ],
 )
 def test_payload_of_wrong_length_is_refused(body: bytes) -> None:
@@ -89,6 +102,7 @@ def test_a_declared_length_alone_yields_nothing() -> None:
 def test_messages_of_one_shape_differ() -> None:
     assert len({wire.Have(9), wire.Suggest(9), wire.AllowedFast(9)}) == 3
     assert len({wire.Request(1, 2, 3), wire.Cancel(1, 2, 3), wire.RejectRequest(1, 2, 3)}) == 3
+    assert len({wire.HashRequest(HASH_RANGE), wire.HashReject(HASH_RANGE)}) == 2
 
 
 @pytest.mark.parametrize(("raw", "message"), VECTORS, ids=IDS)

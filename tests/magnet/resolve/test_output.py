@@ -1,5 +1,6 @@
 """Writing a .torrent: hostile names and unwritable folders first."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -7,19 +8,23 @@ import pytest
 import trio
 
 from dht.bencode import encode
+from dht.keyspace import InfoHash
 from magnet.errors import DiskError
 from magnet.metainfo.info import Info, parse_info
-from magnet.resolve.output import write_torrent, write_whole
+from magnet.resolve.output import read_torrent_of, write_torrent, write_whole
+from magnet.uri import MagnetLink
 from tests.magnet.resolve.cutting import cancel_after
 
 LONGEST_NAME_BYTES = 255
 """What common file systems allow."""
 
 
+def raw_named(name: bytes, pieces: bytes = bytes(20)) -> bytes:
+    return encode({b"length": 5, b"name": name, b"piece length": 16_384, b"pieces": pieces})
+
+
 def info_named(name: bytes, pieces: bytes = bytes(20)) -> Info:
-    return parse_info(
-        encode({b"length": 5, b"name": name, b"piece length": 16_384, b"pieces": pieces})
-    )
+    return parse_info(raw_named(name, pieces))
 
 
 def names_in(folder: Path) -> list[str]:
@@ -85,13 +90,13 @@ async def test_folder_in_place_of_the_file_is_left_alone(tmp_path: Path) -> None
 
 
 async def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_bytes = trio.Path.write_bytes
+    write_bytes = Path.write_bytes
 
-    async def disk_full(self: trio.Path, data: bytes) -> int:
-        await write_bytes(self, data[:1])
+    def disk_full(self: Path, data: bytes) -> int:
+        write_bytes(self, data[:1])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(trio.Path, "write_bytes", disk_full)
+    monkeypatch.setattr(Path, "write_bytes", disk_full)
     with pytest.raises(DiskError, match="No space left on device"):
         await write_whole(tmp_path / "name.torrent", b"torrent")
     assert names_in(tmp_path) == []
@@ -102,11 +107,11 @@ async def test_failed_write_keeps_the_old_file(
 ) -> None:
     await write_whole(tmp_path / "name", b"old")
 
-    async def fail(self: trio.Path, data: bytes) -> int:
+    def fail(self: Path, data: bytes) -> int:
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(trio.Path, "write_bytes", fail)
+        patch.setattr(Path, "write_bytes", fail)
         with pytest.raises(DiskError):
             await write_whole(tmp_path / "name", b"new")
     assert await trio.Path(tmp_path / "name").read_bytes() == b"old"
@@ -114,15 +119,56 @@ async def test_failed_write_keeps_the_old_file(
 
 
 async def test_cancelling_anywhere_leaves_no_partial_file(tmp_path: Path) -> None:
-    """Cut after ever more steps, until the write is through before it can be cancelled."""
+    """Cut at once, then after ever more steps until the write is through before that."""
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await write_whole(tmp_path / "name", b"whole")
+    assert names_in(tmp_path) == []
     for steps in range(1, 100):
         with cancel_after(steps) as scope:
             await write_whole(tmp_path / "name", b"whole")
         assert names_in(tmp_path) in ([], ["name"])
         if not scope.cancelled_caught:
             break
-    assert steps > 3
     assert await trio.Path(tmp_path / "name").read_bytes() == b"whole"
+
+
+async def test_same_torrent_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
+    info, raw = info_named(b"name"), raw_named(b"name")
+    there = b"d8:announce16:http://a.example4:info" + raw + b"e"
+    await trio.Path(tmp_path / "name.torrent").write_bytes(there)
+    path = await write_torrent(tmp_path, info, b"d4:info" + raw + b"e")
+    assert path == tmp_path / "name.torrent"
+    assert names_in(tmp_path) == ["name.torrent"]
+    assert await trio.Path(path).read_bytes() == there
+
+
+async def test_template_may_lead_into_folders(tmp_path: Path) -> None:
+    info = info_named(b"a/name")
+    path = await write_torrent(tmp_path, info, b"torrent", "kept/{name}-{hash}")
+    assert info.info_hash is not None
+    assert path == tmp_path / "kept" / f"a_name-{info.info_hash.hex()}.torrent"
+    assert await trio.Path(path).is_file()
+
+
+@pytest.mark.parametrize("content", [b"", b"d4:info5:hallee", b"d4:infode", b"x", None])
+async def test_another_file_is_not_taken_for_the_torrent(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "name.torrent"
+    if content is not None:
+        await trio.Path(path).write_bytes(content)
+    assert not await read_torrent_of(path, MagnetLink(info_hash=InfoHash(bytes(20))))
+    assert not await read_torrent_of(tmp_path, MagnetLink(info_hash=InfoHash(bytes(20))))
+    assert not await read_torrent_of(path, MagnetLink(public_key=bytes(32)))
+
+
+async def test_torrent_is_known_by_its_hash(tmp_path: Path) -> None:
+    path, raw = tmp_path / "whatever", raw_named(b"name")
+    await trio.Path(path).write_bytes(b"d4:info" + raw + b"e")
+    info_hash = InfoHash(hashlib.sha1(raw).digest())
+    assert await read_torrent_of(path, MagnetLink(info_hash=info_hash)) == info_named(b"name")
+    assert not await read_torrent_of(path, MagnetLink(info_hash=info_hash, info_hash_v2=bytes(32)))
 
 
 async def test_two_torrents_of_one_name_both_stay(tmp_path: Path) -> None:

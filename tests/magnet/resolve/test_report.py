@@ -5,18 +5,19 @@ import json
 import pytest
 
 from dht.contact import endpoint
-from dht.keyspace import ID_BYTES, InfoHash
 from magnet.errors import (
+    LayersRejected,
     LocalProtocolError,
     MetadataRejected,
     PeerDisconnected,
     PeerError,
     PeerTimeout,
+    ProxyError,
     RemoteProtocolError,
 )
-from magnet.resolve.report import DELIVERED, NOT_NEEDED, Report, SearchRecord, outcome_of
+from magnet.resolve.report import DELIVERED, NOT_NEEDED, Report, outcome_of
+from magnet.sources.source import SourceRecord
 
-KEY = InfoHash(b"\xab" * ID_BYTES)
 PEERS = [endpoint("192.0.2.1", port) for port in range(1, 5)]
 
 
@@ -30,7 +31,10 @@ PEERS = [endpoint("192.0.2.1", port) for port in range(1, 5)]
         (PeerDisconnected("handshaking"), "hung up handshaking"),
         (MetadataRejected(), "without metadata"),
         (MetadataRejected(0), "rejecting requests"),
+        (LayersRejected(speaks_v2=False), "without piece layers"),
+        (LayersRejected(speaks_v2=True), "rejecting hash requests"),
         (RemoteProtocolError("not the BitTorrent protocol"), "breaking the protocol"),
+        (ProxyError("hangs up"), "not reached by the proxy"),
         (LocalProtocolError("two conversations with one peer"), "failed"),
     ],
     ids=str,
@@ -44,12 +48,12 @@ def test_nothing_known_yet() -> None:
 
 
 def test_dht_not_reached() -> None:
-    searches = [SearchRecord(KEY, error="first"), SearchRecord(KEY, error="last")]
+    searches = [SourceRecord("dht", error="first"), SourceRecord("dht v2", error="last")]
     assert Report(searches).reason() == "the DHT was not reached: last"
 
 
 def test_no_peers() -> None:
-    report = Report([SearchRecord(KEY, asked=7, answered=5), SearchRecord(KEY, asked=3)])
+    report = Report([SourceRecord("dht", asked=7, answered=5), SourceRecord("dht v2", asked=3)])
     assert report.reason() == (
         "no peers found: 10 nodes asked, 5 answered, none of them knows a peer"
     )
@@ -91,24 +95,32 @@ def test_lines_for_people() -> None:
 
 
 def test_json_has_numbers_and_texts_only() -> None:
-    report = Report([SearchRecord(KEY, 9, 8, 1, 2)], peers_found=2, first_peer_s=0.0123456)
-    report.add_attempt(PEERS[0], "link", DELIVERED, elapsed_s=1 / 3)
-    told = json.loads(json.dumps(report.as_json()))
+    source = SourceRecord("dht", 9, 8, 1, 2, next_at=12.5, first_peer_s=0.0123456)
+    report = Report([source], peers_found=2, first_peer_s=0.0123456, joined_s=0)
+    report.add_attempt(PEERS[0], "link", DELIVERED, began_s=0.5, elapsed_s=1 / 3, way="TCP")
+    told = json.loads(json.dumps(report.as_json(now=10.0)))
     assert told == {
         "nodes_asked": 9,
         "nodes_answered": 8,
         "peers_found": 2,
         "peers_tried": 1,
         "outcomes": {"delivered": 1},
+        "joined_s": 0,
         "first_peer_s": 0.012,
-        "searches": [
+        "first_connection_s": None,
+        "metadata_s": None,
+        "shortfall": None,
+        "sources": [
             {
-                "key": KEY.hex(),
+                "name": "dht",
                 "asked": 9,
                 "answered": 8,
                 "failed": 1,
                 "peers": 2,
                 "error": None,
+                "first_peer_s": 0.012,
+                "elapsed_s": None,
+                "next_try_s": 2.5,
             }
         ],
         "attempts": [
@@ -117,6 +129,8 @@ def test_json_has_numbers_and_texts_only() -> None:
                 "source": "link",
                 "outcome": "delivered",
                 "detail": "delivered",
+                "way": "TCP",
+                "began_s": 0.5,
                 "elapsed_s": 0.333,
             }
         ],

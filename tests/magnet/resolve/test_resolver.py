@@ -13,20 +13,25 @@ import trio.testing
 
 from dht.contact import Endpoint, Scope, endpoint, format_endpoint, port_of
 from dht.errors import NodeClosed
+from dht.items import SigningKey, torrent_value
 from dht.keyspace import ID_BYTES, InfoHash
 from dht.node import Node, NodeSettings, open_node
+from dht.publishing import put_item
 from dht.testnet import Testnet
 from magnet.errors import ResolveError, ResolveTimeout
 from magnet.metainfo.torrent import parse_torrent
 from magnet.peer.connection import PeerConnection
 from magnet.peer.extension import LOCAL_IDS, ExtensionHandshake
+from magnet.peer.fetch import LINGER_S
 from magnet.peer.handshake import generate_peer_id
 from magnet.peer.metadata_server import MetadataServer
 from magnet.peer.stream import PeerStream
 from magnet.peer.ut_metadata import MetadataRequest
-from magnet.resolve import resolver as resolver_module
+from magnet.resolve import admission as admission_module
+from magnet.resolve.ranking import BARE_PAUSE_S, BUSY_PAUSE_S, TRIES_MAX
 from magnet.resolve.report import DELIVERED, NOT_NEEDED, UNFINISHED, Report
-from magnet.resolve.resolver import Resolver
+from magnet.resolve.resolver import TIMEOUT_S, Resolved, open_resolver
+from magnet.transport.dial import LAST_CHANCE_S
 from magnet.uri import MagnetLink, parse_magnet
 from tests.magnet.resolve.cutting import cancel_after
 from tests.magnet.resolve.peers import (
@@ -39,6 +44,7 @@ from tests.magnet.resolve.peers import (
     honest,
     link_to,
     listening,
+    of_another_protocol,
     refusing,
     silent,
 )
@@ -48,12 +54,20 @@ UNKNOWN = InfoHash(b"\xaa" * ID_BYTES)
 V2_KEY = InfoHash(hashlib.sha256(RAW).digest()[:ID_BYTES])
 
 
+async def resolve(
+    node: Node, link: MagnetLink, report: Report | None = None, *, timeout_s: float = TIMEOUT_S
+) -> Resolved:
+    """Resolve with a resolver of its own."""
+    async with open_resolver(node) as resolver:
+        return await resolver.resolve(link, timeout_s=timeout_s, report=report)
+
+
 async def failure(
-    resolver: Resolver, link: MagnetLink, report: Report, *, timeout_s: float
+    node: Node, link: MagnetLink, report: Report, *, timeout_s: float
 ) -> ResolveTimeout:
     """Return the error of a resolve for which the time does not suffice."""
     with pytest.raises(ResolveTimeout) as caught:
-        await resolver.resolve(link, timeout_s=timeout_s, report=report)
+        await resolve(node, link, report, timeout_s=timeout_s)
     return caught.value
 
 
@@ -69,23 +83,38 @@ async def announce(testnet: Testnet, key: InfoHash, peer: Endpoint) -> None:
     assert await testnet.nodes[1].announce(key, port_of(peer))
 
 
-async def test_link_without_info_hash_is_refused(node: Node) -> None:
-    with pytest.raises(ResolveError, match="no info-hash"):
-        await Resolver(node).resolve(MagnetLink(public_key=bytes(32)))
+async def test_key_under_which_nothing_is_published_leads_nowhere(testnet: Testnet) -> None:
+    report = Report()
+    link = MagnetLink(public_key=bytes(32))
+    await failure(testnet.nodes[-1], link, report, timeout_s=0.2)
+    (search,) = report.sources
+    assert search.next_at is not None
+    assert report.cause() == "no torrent"
+    assert report.reason() == (
+        "the public key leads to no torrent: nothing is published under the key"
+    )
+
+
+async def test_key_of_a_node_that_knows_nobody_leads_nowhere(node: Node) -> None:
+    report = Report()
+    await failure(node, MagnetLink(public_key=bytes(32)), report, timeout_s=0.05)
+    assert report.sources[0].error == "no node is known to ask"
 
 
 async def test_node_that_knows_nobody_says_so(node: Node) -> None:
     report = Report()
-    error = await failure(Resolver(node), MagnetLink(info_hash=UNKNOWN), report, timeout_s=0.05)
+    error = await failure(node, MagnetLink(info_hash=UNKNOWN), report, timeout_s=0.05)
     assert error.attempts == ()
-    assert report.searches[0].error is not None
-    assert report.reason() == f"the DHT was not reached: {report.searches[0].error}"
+    (search,) = report.dht
+    assert search.error is not None
+    assert search.next_at is not None
+    assert report.reason() == f"the DHT was not reached: {search.error}"
 
 
 async def test_dht_without_peers_says_so(testnet: Testnet) -> None:
     report = Report()
     link = MagnetLink(info_hash=UNKNOWN)
-    await failure(Resolver(testnet.nodes[-1]), link, report, timeout_s=0.1)
+    await failure(testnet.nodes[-1], link, report, timeout_s=0.1)
     assert report.nodes_answered == report.nodes_asked == len(testnet.nodes) - 1
     assert report.reason().startswith("no peers found: 7 nodes asked, 7 answered")
 
@@ -94,7 +123,7 @@ async def test_closed_node_is_an_error_of_its_own() -> None:
     async with open_node(NodeSettings(bind=[(HOST, 0)], bootstrap=())) as node:
         pass
     with pytest.raises(NodeClosed):
-        await Resolver(node).resolve(MagnetLink(info_hash=UNKNOWN))
+        await resolve(node, MagnetLink(info_hash=UNKNOWN))
 
 
 async def test_node_closed_meanwhile_ends_the_resolve(clock: trio.testing.MockClock) -> None:
@@ -105,20 +134,20 @@ async def test_node_closed_meanwhile_ends_the_resolve(clock: trio.testing.MockCl
         open_node(settings) as node,
     ):
 
-        async def resolve() -> None:
+        async def find_it_closed() -> None:
             with pytest.raises(NodeClosed):
-                await Resolver(node).resolve(link_to([peer.endpoint]), timeout_s=600)
+                await resolve(node, link_to([peer.endpoint]), timeout_s=600)
 
-        nursery.start_soon(resolve)
+        nursery.start_soon(find_it_closed)
         await until(lambda: peer.open == 1)
     assert trio.current_time() < 600
 
 
-async def test_refused_connections_are_counted(node: Node) -> None:
+async def test_refused_connections_are_counted(node: Node, clock: trio.testing.MockClock) -> None:
     report = Report()
     async with refusing() as first, refusing() as second, refusing() as third:
         link = link_to([first, second, third])
-        error = await failure(Resolver(node), link, report, timeout_s=0.05)
+        error = await failure(node, link, report, timeout_s=2 * LAST_CHANCE_S)
     assert {attempt.source for attempt in error.attempts} == set(
         map(format_endpoint, [first, second, third])
     )
@@ -132,12 +161,13 @@ async def test_useless_peer_is_named_for_what_it_did(
     peer, outcome = HOSTILE[kind]
     report = Report()
     async with listening(peer) as listener:
-        error = await failure(Resolver(node), link_to([listener.endpoint]), report, timeout_s=35)
-        assert listener.accepted == 1
+        error = await failure(node, link_to([listener.endpoint]), report, timeout_s=35)
+        dials = 2 if kind == "hanging up" else 1  # plain, and then encrypted
+        assert listener.accepted == dials * len(report.attempts) <= dials * TRIES_MAX
         await until(lambda: listener.open == 0)
-    assert report.outcomes() == {outcome: 1}
-    (attempt,) = error.attempts
-    assert attempt.source == format_endpoint(listener.endpoint)
+    assert set(report.outcomes()) <= {outcome, UNFINISHED}
+    assert report.attempts[0].outcome == outcome
+    assert error.attempts[0].source == format_endpoint(listener.endpoint)
     assert report.trying == 0
 
 
@@ -146,7 +176,7 @@ async def test_deadline_holds_and_leaves_the_attempt_unfinished(
 ) -> None:
     report = Report()
     async with listening(silent) as peer:
-        error = await failure(Resolver(node), link_to([peer.endpoint]), report, timeout_s=3)
+        error = await failure(node, link_to([peer.endpoint]), report, timeout_s=3)
     assert report.elapsed_s == pytest.approx(3)
     assert error.elapsed_s == 3
     assert report.outcomes() == {UNFINISHED: 1}
@@ -158,7 +188,7 @@ async def test_unusable_metadata_is_an_error_and_no_timeout(node: Node, raw: byt
     async with listening(honest(raw)) as peer:
         link = MagnetLink(info_hash=info_hash, peers=link_to([peer.endpoint]).peers)
         with pytest.raises(ResolveError, match="metadata is unusable") as caught:
-            await Resolver(node).resolve(link)
+            await resolve(node, link)
     assert not isinstance(caught.value, ResolveTimeout)
 
 
@@ -172,49 +202,80 @@ async def test_hybrid_link_whose_hashes_disagree_is_not_resolved(
             info_hash_v2=bytes(32),
             peers=link_to([peer.endpoint]).peers,
         )
-        await failure(Resolver(node), link, report, timeout_s=30)
+        await failure(node, link, report, timeout_s=30)
     assert report.outcomes() == {"breaking the protocol": 1}
 
 
-async def test_peer_is_tried_once_however_often_it_is_found(
+async def test_peer_that_breaks_the_protocol_is_tried_once_however_often_it_is_found(
     testnet: Testnet, clock: trio.testing.MockClock
 ) -> None:
     report = Report()
-    async with listening(hanging_up) as peer:
+    async with listening(of_another_protocol) as peer:
         await announce(testnet, HASH, peer.endpoint)
         link = link_to([peer.endpoint])
-        await failure(Resolver(testnet.nodes[-1]), link, report, timeout_s=20)
-    assert len(report.searches) > 2
-    assert [search.peers for search in report.searches] == [1] * len(report.searches)
+        await failure(testnet.nodes[-1], link, report, timeout_s=50)
+    (search,) = report.dht
+    assert search.asked > 2 * (len(testnet.nodes) - 1)
+    assert search.peers == 1
     assert peer.accepted == 1
     assert report.peers_found == 1
+
+
+async def test_busy_peer_has_further_chances_but_not_for_ever(
+    node: Node, clock: trio.testing.MockClock
+) -> None:
+    report = Report()
+    async with listening(hanging_up) as peer:
+        await failure(node, link_to([peer.endpoint]), report, timeout_s=300)
+    assert peer.accepted == 2 * TRIES_MAX  # plain, and then encrypted
+    begun = [attempt.began_s for attempt in report.attempts]
+    pause_s = LAST_CHANCE_S + BUSY_PAUSE_S
+    assert begun == pytest.approx([0, pause_s, 2 * pause_s], abs=0.1)
+    assert report.as_json()["peers_tried"] == 1
+
+
+async def test_peer_that_gets_the_metadata_later_is_asked_again(
+    node: Node, clock: trio.testing.MockClock
+) -> None:
+    visits = count()
+
+    async def learning(stream: trio.abc.Stream) -> None:
+        kind = honest() if next(visits) else HOSTILE["without metadata"][0]
+        await kind(stream)
+
+    async with listening(learning) as peer:
+        resolved = await resolve(node, link_to([peer.endpoint]))
+    assert resolved.raw_info == RAW
+    assert BARE_PAUSE_S <= trio.current_time() <= LINGER_S + BARE_PAUSE_S
 
 
 async def test_connections_for_a_link_are_bounded(
     node: Node, clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolver_module, "CONNECTIONS_PER_LINK_MAX", 2)
+    monkeypatch.setattr(admission_module, "CONNECTIONS_PER_LINK_MIN", 2)
+    monkeypatch.setattr(admission_module, "CONNECTIONS_PER_LINK_MAX", 2)
     report = Report()
     async with AsyncExitStack() as stack:
         peers = [await stack.enter_async_context(listening(silent)) for _ in range(5)]
         link = link_to([peer.endpoint for peer in peers])
-        await failure(Resolver(node), link, report, timeout_s=5)
+        await failure(node, link, report, timeout_s=5)
         assert sum(peer.accepted for peer in peers) == 2
     assert report.peers_found == 5
 
 
 async def test_connections_over_all_links_are_bounded(
-    node: Node, clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+    node: Node, clock: trio.testing.MockClock
 ) -> None:
-    monkeypatch.setattr(resolver_module, "CONNECTIONS_MAX", 1)
-    resolver = Resolver(node)
-    reports = [Report(), Report()]
     async with listening(silent) as first, listening(silent) as second:
-        async with trio.open_nursery() as nursery:
-            for report, peer in zip(reports, [first, second], strict=True):
+        async with (
+            open_resolver(node, connections_max=1) as resolver,
+            trio.open_nursery() as nursery,
+        ):
+            for peer in (first, second):
 
-                async def fail(report: Report = report, at: Endpoint = peer.endpoint) -> None:
-                    await failure(resolver, link_to([at]), report, timeout_s=5)
+                async def fail(at: Endpoint = peer.endpoint) -> None:
+                    with pytest.raises(ResolveTimeout):
+                        await resolver.resolve(link_to([at]), timeout_s=5)
 
                 nursery.start_soon(fail)
         assert first.accepted + second.accepted == 1
@@ -228,7 +289,7 @@ async def test_dial_waits_for_the_flow_budget(node: Node, clock: trio.testing.Mo
     ready_at = node.budget.ready_at(now=now)
     assert ready_at > now
     async with listening(honest()) as peer:
-        await Resolver(node).resolve(link_to([peer.endpoint]))
+        await resolve(node, link_to([peer.endpoint]))
     assert trio.current_time() >= ready_at
 
 
@@ -237,15 +298,16 @@ def held() -> tuple[int, int]:
     return len(os.listdir("/proc/self/fd")), trio.lowlevel.current_statistics().tasks_living
 
 
-async def test_cancelling_anywhere_leaves_nothing_behind(testnet: Testnet) -> None:
+@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.slow), 7])
+async def test_cancelling_anywhere_leaves_nothing_behind(testnet: Testnet, stride: int) -> None:
     """Cut after ever more steps, until the resolve is through before it can be cancelled."""
     node = testnet.nodes[-1]
     async with listening(honest()) as peer, listening(silent) as other:
         await announce(testnet, HASH, peer.endpoint)
         before = held()
-        for steps in count(1, 3):
+        for steps in count(1, stride):
             with cancel_after(steps) as scope:
-                await Resolver(node).resolve(link_to([other.endpoint]))
+                await resolve(node, link_to([other.endpoint]))
             await until(lambda: peer.open == other.open == 0)
             await until(lambda: held() == before)
             if not scope.cancelled_caught:
@@ -264,7 +326,7 @@ async def test_one_honest_peer_among_all_kinds_of_others_is_enough(
             for number, peer in enumerate([*kinds, honest()], start=2)
         ]
         link = link_to([listener.endpoint for listener in listeners])
-        resolved = await Resolver(node).resolve(link, report=report)
+        resolved = await resolve(node, link, report)
     assert resolved.raw_info == RAW
     assert trio.current_time() < 5
     outcomes = {attempt.peer: attempt.outcome for attempt in report.attempts}
@@ -276,7 +338,7 @@ async def test_peer_of_the_dht_delivers(testnet: Testnet) -> None:
     async with listening(honest()) as peer:
         await announce(testnet, HASH, peer.endpoint)
         link = MagnetLink(info_hash=HASH)
-        resolved = await Resolver(testnet.nodes[-1]).resolve(link, report=report)
+        resolved = await resolve(testnet.nodes[-1], link, report)
     assert resolved.info == INFO
     (attempt,) = report.attempts
     assert (attempt.source, attempt.outcome) == ("dht", DELIVERED)
@@ -295,11 +357,23 @@ async def test_peers_of_the_link_come_first(testnet: Testnet) -> None:
             bound=Scope.LOOPBACK,
         )
         assert len(link.peers) == 2
-        await Resolver(testnet.nodes[-1]).resolve(link, report=report)
+        await resolve(testnet.nodes[-1], link, report)
     assert report.first_peer_s == pytest.approx(0, abs=0.01)
     delivered = next(it for it in report.attempts if it.outcome == DELIVERED)
     assert (delivered.peer, delivered.source) == (named.endpoint, "link")
     assert found.endpoint not in {it.peer for it in report.attempts if it.outcome == DELIVERED}
+
+
+async def test_key_leads_to_the_torrent_that_its_owner_published(testnet: Testnet) -> None:
+    """Spec: BEP 46."""
+    key = SigningKey(bytes(range(32)))
+    await put_item(testnet.nodes[0], key.sign(torrent_value(HASH), 1))
+    async with listening(honest()) as peer:
+        await announce(testnet, HASH, peer.endpoint)
+        link = MagnetLink(public_key=key.public_key)
+        resolved = await resolve(testnet.nodes[-1], link)
+    assert resolved.raw_info == RAW
+    assert resolved.link == MagnetLink(info_hash=HASH, public_key=key.public_key)
 
 
 async def test_hybrid_link_is_searched_under_both_keys(testnet: Testnet) -> None:
@@ -307,9 +381,9 @@ async def test_hybrid_link_is_searched_under_both_keys(testnet: Testnet) -> None
     link = MagnetLink(info_hash=HASH, info_hash_v2=hashlib.sha256(RAW).digest())
     async with listening(honest()) as peer:
         await announce(testnet, V2_KEY, peer.endpoint)
-        resolved = await Resolver(testnet.nodes[-1]).resolve(link, report=report)
+        resolved = await resolve(testnet.nodes[-1], link, report)
     assert resolved.raw_info == RAW
-    assert {search.key for search in report.searches} == {HASH, V2_KEY}
+    assert {search.name for search in report.dht} == {"dht", "dht v2"}
 
 
 async def of_v2_swarm(stream: trio.abc.Stream) -> None:
@@ -334,7 +408,7 @@ async def test_peer_may_answer_a_hybrid_link_by_its_v2_hash(node: Node) -> None:
             info_hash_v2=hashlib.sha256(RAW).digest(),
             peers=link_to([peer.endpoint]).peers,
         )
-        resolved = await Resolver(node).resolve(link)
+        resolved = await resolve(node, link)
     assert resolved.raw_info == RAW
 
 
@@ -343,7 +417,7 @@ async def test_v2_link_is_resolved_by_its_truncated_hash(node: Node) -> None:
         link = MagnetLink(
             info_hash_v2=hashlib.sha256(RAW).digest(), peers=link_to([peer.endpoint]).peers
         )
-        resolved = await Resolver(node).resolve(link)
+        resolved = await resolve(node, link)
     assert resolved.raw_info == RAW
 
 
@@ -359,21 +433,27 @@ async def test_peer_that_comes_late_is_found(
 
         nursery.start_soon(come_late)
         link = MagnetLink(info_hash=HASH)
-        await Resolver(testnet.nodes[-1]).resolve(link, report=report)
+        await resolve(testnet.nodes[-1], link, report)
     assert 8 < trio.current_time() < 20
-    assert [search.peers for search in report.searches] == [0, 0, 1]
+    (search,) = report.dht
+    assert search.asked == search.answered == 3 * (len(testnet.nodes) - 1)
+    assert search.first_peer_s is not None
+    assert search.first_peer_s > 8
 
 
 async def test_many_links_at_once(node: Node) -> None:
-    resolver = Resolver(node, rng=Random(1))
     resolved: list[bytes] = []
-    async with listening(honest()) as peer, trio.open_nursery() as nursery:
+    async with (
+        listening(honest()) as peer,
+        open_resolver(node, rng=Random(1)) as resolver,
+        trio.open_nursery() as nursery,
+    ):
 
-        async def resolve() -> None:
+        async def resolve_one() -> None:
             resolved.append((await resolver.resolve(link_to([peer.endpoint]))).raw_info)
 
         for _ in range(20):
-            nursery.start_soon(resolve)
+            nursery.start_soon(resolve_one)
     assert resolved == [RAW] * 20
 
 
@@ -385,7 +465,7 @@ async def test_torrent_has_the_trackers_and_web_seeds_of_the_link(node: Node) ->
             trackers=("udp://tracker.example:80/announce", "https://other.example/announce"),
             web_seeds=("https://seed.example/data.bin",),
         )
-        resolved = await Resolver(node).resolve(link)
+        resolved = await resolve(node, link)
     torrent = parse_torrent(resolved.torrent)
     assert torrent.raw_info == RAW
     assert torrent.trackers == tuple((url,) for url in link.trackers)
@@ -397,7 +477,7 @@ async def test_progress_shows_in_the_report(node: Node, clock: trio.testing.Mock
     async with listening(HOSTILE["sleeping"][0]) as peer, trio.open_nursery() as nursery:
 
         async def fail() -> None:
-            await failure(Resolver(node), link_to([peer.endpoint]), report, timeout_s=5)
+            await failure(node, link_to([peer.endpoint]), report, timeout_s=5)
 
         nursery.start_soon(fail)
         await trio.sleep(1)

@@ -1,0 +1,91 @@
+"""Host names to addresses, for names that strangers chose.
+
+A name is harmless until it is resolved: then it may turn out to be the router at home. So what the
+name service says passes the same rule as every address a stranger tells us, each time. Look-ups run
+in threads, of which few are spent; what was looked up is remembered for some minutes, since the
+links of a batch name the same trackers over and over.
+"""
+
+import socket
+from collections import OrderedDict
+from typing import Final
+
+import trio
+
+from dht.contact import Endpoint, Family, endpoint, family_of
+from magnet.errors import SourceError, SourceFault
+from magnet.hosts import HostPort
+from magnet.sources.reach import Reach
+
+TIMEOUT_S: Final = 5.0
+"""Seconds for the name service to answer."""
+
+AT_ONCE: Final = 16
+"""Look-ups at the same time: each takes a thread, and a silent name service keeps it."""
+
+ADDRESSES_MAX: Final = 4
+"""Addresses used of one name and family, whatever the name service says."""
+
+REMEMBERED_S: Final = 300.0
+"""Seconds for which an outcome is remembered, failures included."""
+
+REMEMBERED_MAX: Final = 1_000
+"""Outcomes remembered; the oldest goes first."""
+
+
+class HostNames:
+    """Resolves host names within our reach."""
+
+    def __init__(self, reach: Reach) -> None:
+        """Start with nothing remembered."""
+        self._reach = reach
+        self._slots = trio.CapacityLimiter(AT_ONCE)
+        self._known: OrderedDict[str, tuple[float, tuple[str, ...]]] = OrderedDict()
+
+    async def look_up(self, host: HostPort) -> dict[Family, list[Endpoint]]:
+        """Return where a host is, by family; only what we may reach, and never nothing.
+
+        A literal address is returned as it is, if we may reach it.
+
+        Raises:
+            SourceError: `NO_ADDRESS`: the name service knows none, or did not answer in time;
+                `NOT_ALLOWED`: it knows only addresses that we must not be led to, or have no
+                address of the family for.
+        """
+        literal = host.literal
+        if literal is None:
+            addresses = await self._addresses(host.host)
+            ends = [endpoint(address, host.port) for address in addresses]
+        else:
+            await trio.lowlevel.checkpoint()
+            ends = [literal]
+        if not ends:
+            raise SourceError(SourceFault.NO_ADDRESS, f"no address found for {host.host}")
+        allowed: dict[Family, list[Endpoint]] = {}
+        for end in filter(self._reach.allows, dict.fromkeys(ends)):
+            allowed.setdefault(family_of(end), []).append(end)
+        if not allowed:
+            raise SourceError(SourceFault.NOT_ALLOWED, f"{host.host} is out of our reach")
+        return {family: found[:ADDRESSES_MAX] for family, found in allowed.items()}
+
+    async def _addresses(self, name: str) -> tuple[str, ...]:
+        asked_at, addresses = self._known.get(name, (float("-inf"), ()))
+        if trio.current_time() < asked_at + REMEMBERED_S:
+            await trio.lowlevel.checkpoint()
+            return addresses
+        addresses = ()
+        with trio.move_on_after(TIMEOUT_S):
+            addresses = await self._ask(name)
+        self._known[name] = (trio.current_time(), addresses)
+        self._known.move_to_end(name)
+        if len(self._known) > REMEMBERED_MAX:
+            self._known.popitem(last=False)
+        return addresses
+
+    async def _ask(self, name: str) -> tuple[str, ...]:
+        async with self._slots:
+            try:
+                answers = await trio.socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+            except (OSError, UnicodeError):
+                return ()
+        return tuple(dict.fromkeys(str(address[0]) for *_, address in answers))

@@ -1,0 +1,53 @@
+"""TCP on loopback: what fails, and how it is called; then what connects."""
+
+import pytest
+import trio
+import trio.testing
+
+from dht.contact import endpoint
+from magnet.errors import PeerDisconnected, PeerTimeout
+from magnet.transport.stages import stage
+from magnet.transport.tcp import TcpCarrier
+
+
+async def test_refusal_is_told_in_words() -> None:
+    with trio.socket.socket() as sock:
+        await sock.bind(("127.0.0.1", 0))
+        to = endpoint("127.0.0.1", sock.getsockname()[1])
+        with pytest.raises(PeerDisconnected, match="connecting: Connection refused"):
+            await TcpCarrier().connect(to)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(113, ""), "No route to host"),
+        (OSError("odd"), "odd"),
+        (trio.BrokenResourceError(), "connection lost"),
+        (trio.ClosedResourceError("closed"), "closed"),
+    ],
+)
+def test_broken_stream_is_the_peers_error(error: Exception, reason: str) -> None:
+    async def break_it() -> None:
+        with stage("connecting", 1):
+            raise error
+
+    with pytest.raises(PeerDisconnected) as caught:
+        trio.run(break_it)
+    assert (caught.value.stage, caught.value.reason) == ("connecting", reason)
+    assert caught.value.__cause__ is error
+
+
+async def test_deadline_of_a_stage_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    with pytest.raises(PeerTimeout, match=r"connecting \(3.0 s\)"), stage("connecting", 3):
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_connects_over_both_families(host: str) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host=host)
+    async with listener:
+        to = endpoint(host, listener.socket.getsockname()[1])
+        async with await TcpCarrier().connect(to) as ours, await listener.accept() as theirs:
+            await ours.send_all(b"x")
+            assert await theirs.receive_some() == b"x"
