@@ -131,9 +131,10 @@ class MetadataPool:
 
     def offer(self, raw_info: bytes) -> bool:
         """Take a whole that somebody else brought; return whether its hash is right."""
-        if self._metadata is None and verify_info(
-            raw_info, self._info_hash, self._info_hash_v2
-        ).verified:
+        if (
+            self._metadata is None
+            and verify_info(raw_info, self._info_hash, self._info_hash_v2).verified
+        ):
             self._complete(raw_info)
         return self._metadata == raw_info
 

@@ -83,8 +83,8 @@ class MagnetLink:
         peers: Where the link says peers are; names are not resolved.
         nodes: Where the link says DHT nodes are; names are not resolved.
         web_seeds: URLs of the content; `ftp` ones are kept but not used.
-        exact_sources: URLs of the .torrent, to be fetched only when the user says so.
-        acceptable_sources: URLs that may lead to the content, likewise.
+        exact_sources: URLs of the .torrent itself.
+        acceptable_sources: URLs that may lead to the .torrent or to the content.
         select: Indices of the wanted files, ascending; empty when the link selects nothing in
             particular. Spec: BEP 53.
         keywords: Search words.
