@@ -30,6 +30,7 @@ from magnet.peer.extension import (
     CLIENT_NAME,
     LOCAL_IDS,
     UT_HOLEPUNCH,
+    UT_PEX,
     ExtensionHandshake,
     your_ip_for,
 )
@@ -54,6 +55,7 @@ def prepare_fetch(
     info_hash: InfoHash,
     aliases: Iterable[InfoHash] = (),
     punches: bool = False,
+    asks_names: bool = True,
     rng: Random,
 ) -> PeerConnection:
     """Begin our side of a conversation; its first bytes are what a dialler sends to try a way.
@@ -63,9 +65,12 @@ def prepare_fetch(
         info_hash: What to ask for: 20 bytes, for v2 the truncated hash.
         aliases: The other hash of a hybrid torrent, by which the peer may answer.
         punches: Whether we dial by uTP, without which there is no holepunch.
+        asks_names: Whether the peer is to name others. Who is asked may well do that first, and let
+            us wait for the metadata.
         rng: Makes our peer id.
     """
-    ids = {name: code for name, code in LOCAL_IDS.items() if punches or name != UT_HOLEPUNCH}
+    unwanted = {UT_HOLEPUNCH: not punches, UT_PEX: not asks_names}
+    ids = {name: code for name, code in LOCAL_IDS.items() if not unwanted.get(name)}
     hello = ExtensionHandshake(ids=ids, client=CLIENT_NAME, your_ip=your_ip_for(at))
     others = tuple(alias for alias in aliases if alias != info_hash)
     return PeerConnection.initiator(

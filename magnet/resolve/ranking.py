@@ -159,9 +159,18 @@ class Ranking:
             return now
         return max(now, self._resting[0][0]) if self._resting else float("inf")
 
-    def failed(self, endpoint: Endpoint, error: PeerError, *, now: float) -> None:
-        """Note that a try came to nothing, and let the peer rest or give it up."""
-        pause_s = pause_after(error)
+    def failed(
+        self, endpoint: Endpoint, error: PeerError, *, now: float, at_once: bool = False
+    ) -> None:
+        """Note that a try came to nothing, and let the peer rest or give it up.
+
+        Args:
+            endpoint: Who was tried.
+            error: What ended it.
+            now: Monotonic seconds.
+            at_once: Whether it need not rest, because there is something else to ask it for.
+        """
+        pause_s = 0.0 if at_once else pause_after(error)
         if pause_s is not None and self._peers[endpoint].tries < TRIES_MAX:
             heappush(self._resting, (now + pause_s, endpoint))
 

@@ -19,7 +19,7 @@ import trio
 
 from dht.contact import Endpoint
 from dht.errors import NodeClosed
-from magnet.errors import PeerDisconnected, PeerError, PeerTimeout
+from magnet.errors import MetadataRejected, PeerDisconnected, PeerError, PeerTimeout
 from magnet.peer.fetch import fetch_metadata, prepare_fetch
 from magnet.peer.fetch_layers import fetch_layers, prepare_layers, wait_handshakes
 from magnet.peer.introductions import Introductions
@@ -44,6 +44,11 @@ AT_FIRST: Final = 8
 STAGGER_S: Final = 0.1
 """Seconds until there may be one attempt more at the same time; as long as a round trip, which is
 what an honest peer takes for each step."""
+
+
+NAMES_AFTER_S: Final = 2.0
+"""Seconds after the first attempt from which on every peer is asked to name others; before, only
+those that turned out to have nothing better."""
 
 
 class Means(NamedTuple):
@@ -83,6 +88,7 @@ class Resolution:
         self._report = report
         self._means = means
         self._ranking = Ranking(means.rng)
+        self._bare: set[Endpoint] = set()
         self._introductions = Introductions(self._take_named, is_short=self._is_short)
         self._named: SourceRecord | None = None
         self._news = trio.Event()
@@ -242,7 +248,15 @@ class Resolution:
         if self.pool.metadata is not None:
             self.completion.failed(candidate.endpoint, error)
         trial.end(error)
-        self._ranking.failed(candidate.endpoint, error, now=trio.current_time())
+        has_more_to_say = isinstance(error, MetadataRejected) and not trial.asks_names
+        if has_more_to_say:
+            self._bare.add(candidate.endpoint)
+        self._ranking.failed(
+            candidate.endpoint,
+            error,
+            now=trio.current_time(),
+            at_once=has_more_to_say and self._is_short(),
+        )
         if candidate.endpoint in self.pool.liars | self.completion.liars:
             self._ranking.condemn(candidate.endpoint)
 
@@ -274,12 +288,20 @@ class Resolution:
         if layers is not None and peer.connection.agreed_hash == layers.info_hash:
             await fetch_layers(peer, layers, at)
 
+    def _asks_names(self, candidate: Candidate) -> bool:
+        """Tell whether a peer is to name others: that may delay the metadata, so not at first."""
+        began_at = self._first_try_at
+        is_late = began_at is not None and trio.current_time() >= began_at + NAMES_AFTER_S
+        return is_late or candidate.endpoint in self._bare
+
     async def _fetch_metadata(self, candidate: Candidate, trial: "_Trial") -> None:
+        trial.asks_names = self._asks_names(candidate)
         connection = prepare_fetch(
             candidate.endpoint,
             info_hash=candidate.key,
             aliases=self._wanted.keys,
             punches=self._means.dialer.transports >= HOLEPUNCHING,
+            asks_names=trial.asks_names,
             rng=self._means.rng,
         )
         dialled = await self._reach(candidate, connection.data_to_send())
@@ -291,7 +313,7 @@ class Resolution:
             connection,
             self.pool,
             candidate.endpoint,
-            self._introductions,
+            self._introductions if trial.asks_names else None,
             afterwards=partial(self._continue, candidate.endpoint, trial),
         )
 
@@ -318,10 +340,12 @@ class _Trial:
 
     Attributes:
         way: How the peer was reached.
+        asks_names: Whether the peer was to name others.
         ending: How it ended.
     """
 
     way: str | None = None
+    asks_names: bool = False
     ending: PeerError | str = UNFINISHED
 
     def end(self, ending: PeerError | str) -> None:

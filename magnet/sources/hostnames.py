@@ -2,8 +2,9 @@
 
 A name is harmless until it is resolved: then it may turn out to be the router at home. So what the
 name service says passes the same rule as every address a stranger tells us, each time. Look-ups run
-in threads, of which few are spent; what was looked up is remembered for some minutes, since the
-links of a batch name the same trackers over and over.
+in threads, of which few are spent; what was looked up is remembered for some minutes, and one
+look-up serves all who want the name meanwhile, since the links of a batch name the same trackers
+over and over.
 """
 
 import socket
@@ -18,7 +19,8 @@ from magnet.hosts import HostPort
 from magnet.sources.reach import Reach
 
 TIMEOUT_S: Final = 5.0
-"""Seconds for the name service to answer."""
+"""Seconds for the name service to answer, once it was asked: that others are asked about first says
+nothing of a name."""
 
 AT_ONCE: Final = 16
 """Look-ups at the same time: each takes a thread, and a silent name service keeps it."""
@@ -41,6 +43,7 @@ class HostNames:
         self._reach = reach
         self._slots = trio.CapacityLimiter(AT_ONCE)
         self._known: OrderedDict[str, tuple[float, tuple[str, ...]]] = OrderedDict()
+        self._under_way: dict[str, trio.Event] = {}
 
     async def look_up(self, host: HostPort) -> dict[Family, list[Endpoint]]:
         """Return where a host is, by family; only what we may reach, and never nothing.
@@ -69,23 +72,39 @@ class HostNames:
         return {family: found[:ADDRESSES_MAX] for family, found in allowed.items()}
 
     async def _addresses(self, name: str) -> tuple[str, ...]:
-        asked_at, addresses = self._known.get(name, (float("-inf"), ()))
-        if trio.current_time() < asked_at + REMEMBERED_S:
-            await trio.lowlevel.checkpoint()
-            return addresses
-        addresses = ()
-        with trio.move_on_after(TIMEOUT_S):
+        while True:
+            asked_at, addresses = self._known.get(name, (float("-inf"), ()))
+            if trio.current_time() < asked_at + REMEMBERED_S:
+                await trio.lowlevel.checkpoint()
+                return addresses
+            if name not in self._under_way:
+                return await self._find(name)
+            # Whoever asks may be cancelled, and then it is somebody else's turn.
+            await self._under_way[name].wait()
+
+    async def _find(self, name: str) -> tuple[str, ...]:
+        """Ask the name service, while others who want the same name wait."""
+        over = self._under_way[name] = trio.Event()
+        try:
             addresses = await self._ask(name)
+            self._remember(name, addresses)
+        finally:
+            del self._under_way[name]
+            over.set()
+        return addresses
+
+    def _remember(self, name: str, addresses: tuple[str, ...]) -> None:
         self._known[name] = (trio.current_time(), addresses)
         self._known.move_to_end(name)
         if len(self._known) > REMEMBERED_MAX:
             self._known.popitem(last=False)
-        return addresses
 
     async def _ask(self, name: str) -> tuple[str, ...]:
         async with self._slots:
-            try:
-                answers = await trio.socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-            except (OSError, UnicodeError):
-                return ()
-        return tuple(dict.fromkeys(str(address[0]) for *_, address in answers))
+            with trio.move_on_after(TIMEOUT_S):
+                try:
+                    answers = await trio.socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+                except (OSError, UnicodeError):
+                    return ()
+                return tuple(dict.fromkeys(str(address[0]) for *_, address in answers))
+        return ()

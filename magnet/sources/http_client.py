@@ -39,8 +39,16 @@ CONNECT_TIMEOUT_S: Final = 10.0
 CLOSING_S: Final = 1.0
 """Seconds for connections to be closed at the end."""
 
-CONNECTIONS_MAX: Final = 64
-"""Connections at once, over all servers."""
+CONNECTIONS_MAX: Final = 32
+"""Connections at once for short bodies, over all servers, and as many for long ones: web servers
+that take their time for a .torrent must not keep us from the trackers."""
+
+SHORT_BYTES: Final = 1_048_576
+"""Bytes of a body that count as short: whatever a tracker says, and most .torrent files."""
+
+LONG_BODIES_MAX: Final = 4
+"""Bodies that have grown longer, at the same time: in memory each takes up to thrice its length,
+and a .torrent may have 32 MiB."""
 
 WORDS_BYTES_MAX: Final = 200
 """Of an error that names what a server sent."""
@@ -94,6 +102,9 @@ class HttpClient:
         self._admission = admission
         self._tls = tls
         self._transports: dict[Family, httpx.AsyncHTTPTransport] = {}
+        self._for_short = trio.CapacityLimiter(CONNECTIONS_MAX)
+        self._for_long = trio.CapacityLimiter(CONNECTIONS_MAX)
+        self._long_bodies = trio.Semaphore(LONG_BODIES_MAX)
 
     async def get(
         self, url: str, *, bytes_max: int, timeout_s: float, family: Family | None = None
@@ -103,14 +114,15 @@ class HttpClient:
         Args:
             url: An http or https URL.
             bytes_max: How long the body may be, unpacked too.
-            timeout_s: Seconds for everything.
+            timeout_s: Seconds for everything, once there is a place for a connection.
             family: The address family to go by; either if None.
 
         Raises:
             SourceError: It could not be had; the fault says why.
         """
-        with trio.move_on_after(timeout_s):
-            return await self._follow(url, bytes_max, family)
+        async with self._for_short if bytes_max <= SHORT_BYTES else self._for_long:
+            with trio.move_on_after(timeout_s):
+                return await self._follow(url, bytes_max, family)
         raise SourceError(SourceFault.TIMEOUT, f"no whole answer in {timeout_s:.0f} s")
 
     async def aclose(self) -> None:
@@ -159,14 +171,16 @@ class HttpClient:
 
     async def _converse(self, target: _Target, end: Endpoint, bytes_max: int) -> bytes | str:
         response = await self._transport(family_of(end)).handle_async_request(_request(target, end))
+        length = _Length(bytes_max, self._long_bodies)
         try:
             location: str | None = response.headers.get("location")
             if response.status_code in _REDIRECTS and location is not None:
                 return location
             if response.status_code != httpx.codes.OK:
                 raise SourceError(SourceFault.STATUS, f"HTTP status {response.status_code}")
-            return _unpacked(response, await _read(response, bytes_max), bytes_max)
+            return _unpacked(response, await _read(response, length), bytes_max)
         finally:
+            length.release()
             await response.aclose()
 
     def _transport(self, family: Family) -> httpx.AsyncHTTPTransport:
@@ -227,7 +241,7 @@ def _usual_authorities() -> ssl.SSLContext:
 def _open_transport(host: str, tls: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
     # A connection that is kept would be used again by address, and so perhaps for another name
     # than the one its certificate was checked against.
-    limits = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=0)
+    limits = httpx.Limits(max_connections=2 * CONNECTIONS_MAX, max_keepalive_connections=0)
     return httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits, local_address=host)
 
 
@@ -244,20 +258,51 @@ def _request(target: _Target, end: Endpoint) -> httpx.Request:
     return httpx.Request("GET", target.at(end), headers=headers, extensions=extensions)
 
 
-async def _read(response: httpx.Response, bytes_max: int) -> bytes:
+class _Length:
+    """How long a body may become; a long one takes one of the few places for such."""
+
+    def __init__(self, bytes_max: int, places: trio.Semaphore) -> None:
+        self._bytes_max = bytes_max
+        self._places = places
+        self._has_place = False
+
+    def fault(self, count: int) -> SourceError | None:
+        """Return what is wrong with a body that has so many bytes by now."""
+        if count > self._bytes_max:
+            return _too_large(self._bytes_max)
+        if count <= SHORT_BYTES or self._has_place:
+            return None
+        try:
+            self._places.acquire_nowait()
+        except trio.WouldBlock:
+            return SourceError(SourceFault.UNREACHABLE, "too many long answers at the same time")
+        self._has_place = True
+        return None
+
+    def release(self) -> None:
+        """Give the place back, if there is one."""
+        if self._has_place:
+            self._has_place = False
+            self._places.release()
+
+
+async def _read(response: httpx.Response, length: _Length) -> bytes:
     body = bytearray()
+    fault: SourceError | None = None
     try:
         async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > bytes_max:
+            if fault is None:
+                body += chunk
+                fault = length.fault(len(body))
+            if fault is not None:
                 # Leaving the loop would leave unfinished generators of httpx behind. Once the
                 # connection is closed, the loop ends by itself.
                 await response.aclose()
     except httpx.TransportError:
-        if len(body) <= bytes_max:
+        if fault is None:
             raise
-    if len(body) > bytes_max:
-        raise _too_large(bytes_max)
+    if fault is not None:
+        raise fault
     return bytes(body)
 
 

@@ -36,5 +36,5 @@ async def open_dialer(
         yield Dialer({Transport.TCP: proxy}, policy=policy, rng=dice)
         return
     async with open_utp(node, rng=dice) as utp:
-        both: Carriers = {Transport.TCP: TcpCarrier(), Transport.UTP: utp}
+        both: Carriers = {Transport.TCP: TcpCarrier(node.endpoints), Transport.UTP: utp}
         yield Dialer(both, policy=policy, rng=dice)

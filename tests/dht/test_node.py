@@ -1,7 +1,7 @@
 """The node that programs use: over real loopback, mostly in virtual time."""
 
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from dht.node import ANNOUNCE_MAX_S, ANNOUNCE_MIN_S, Node, NodeSettings, open_no
 from dht.ratelimit import FlowBudget
 from dht.state import SavedNode
 from dht.testnet import Testnet, as_bootstrap_host, open_testnet
+from dht.udp import Datagram, UdpSocket
 
 INFO_HASH = InfoHash(b"mnopqrstuvwxyz123456")
 FOUR, SIX = [("127.0.0.1", 0)], [("::1", 0)]
@@ -363,3 +364,43 @@ async def test_a_corrupt_state_is_a_cold_start(
         await node.wait_joined()
     assert "starting cold" in caplog.text
     assert await load_state(tmp_path / "state")
+
+
+async def test_sockets_of_the_caller_take_the_place_of_those_in_the_settings() -> None:
+    given = UdpSocket.bind("127.0.0.1")
+    async with open_node(NodeSettings(bind=[("::1", 0)], bootstrap=()), sockets=[given]) as node:
+        assert node.endpoints == {Family.IPV4: given.endpoint}
+    # The node has closed it, so its port is free.
+    UdpSocket.bind("127.0.0.1", port_of(given.endpoint)).close()
+
+
+class Listener:
+    """Another protocol on a node's sockets, for datagrams that begin with an exclamation mark."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+
+    def recognises(self, data: bytes) -> bool:
+        return data.startswith(b"!")
+
+    def receive_batch(self, batch: Sequence[Datagram]) -> None:
+        self.heard += [data for data, _ in batch]
+
+
+async def test_a_closed_node_shares_nothing() -> None:
+    async with open_node(local([])) as node:
+        pass
+    with pytest.raises(NodeClosed), node.share_sockets(Listener()):
+        raise AssertionError("sharing")
+
+
+async def test_another_protocol_may_share_the_sockets_for_a_while() -> None:
+    listener = Listener()
+    async with open_node(local([])) as ours, open_node(local([])) as theirs:
+        at, sock = ours.endpoints[Family.IPV4], theirs.sockets[Family.IPV4]
+        with ours.share_sockets(listener):
+            sock.send([(b"!heard", at)])
+            assert (await theirs.ping(at)).answer is not None
+        sock.send([(b"!too late", at)])
+        assert (await theirs.ping(at)).answer is not None
+    assert listener.heard == [b"!heard"]

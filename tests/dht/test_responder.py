@@ -97,7 +97,8 @@ def announce(
 
 
 def peers_of(node: Node, *, now: float = 0.0) -> list[Endpoint]:
-    return node.store.sample(HASH, node.table.family, 1_000, random.Random(1), now=now)
+    swarm = node.store.swarm(HASH, node.table.family, now=now)
+    return [] if swarm is None else swarm.sample(1_000, random.Random(1))
 
 
 def is_refused(message: Any, code: int = 203) -> bool:

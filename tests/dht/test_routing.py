@@ -297,7 +297,7 @@ def test_one_failure_makes_a_node_questionable_and_two_make_it_bad() -> None:
     table = fresh_table()
     answered(table, contact(0))
     (node,) = table
-    for status in (Status.QUESTIONABLE, Status.BAD, Status.BAD):
+    for status in (Status.QUESTIONABLE, Status.BAD):
         table.failed(contact(0).endpoint)
         assert node.status(now=0.0) is status
     answered(table, contact(0), now=1.0)

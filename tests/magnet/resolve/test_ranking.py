@@ -141,6 +141,14 @@ def test_liar_is_not_tried_again_even_if_it_was_to_rest() -> None:
     assert drained(ranking, now=1e6) == []
 
 
+def test_peer_with_something_else_to_give_need_not_rest_but_its_tries_are_bounded() -> None:
+    ranking = ranking_of(found())
+    for _ in range(TRIES_MAX):
+        assert ranking.take(now=0) is not None
+        ranking.failed(AT, MetadataRejected(), now=0, at_once=True)
+    assert ranking.take(now=1e6) is None
+
+
 def test_tries_are_bounded() -> None:
     ranking = ranking_of(found())
     now = 0.0

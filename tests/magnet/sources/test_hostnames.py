@@ -6,7 +6,14 @@ import trio.testing
 from dht.contact import Family, endpoint
 from magnet.errors import SourceError, SourceFault
 from magnet.hosts import HostPort
-from magnet.sources.hostnames import ADDRESSES_MAX, REMEMBERED_MAX, REMEMBERED_S, HostNames
+from magnet.sources.hostnames import (
+    ADDRESSES_MAX,
+    AT_ONCE,
+    REMEMBERED_MAX,
+    REMEMBERED_S,
+    TIMEOUT_S,
+    HostNames,
+)
 from magnet.sources.reach import Reach
 from tests.magnet.sources.conftest import NameService
 
@@ -95,3 +102,52 @@ async def test_memory_is_bounded(names: HostNames, name_service: NameService) ->
         name_service.names[f"h{number}.example"] = ["8.8.8.8"]
         await names.look_up(HostPort(f"h{number}.example", 1))
     assert len(names._known) == REMEMBERED_MAX
+
+
+async def test_those_who_want_a_name_at_once_share_one_look_up(
+    names: HostNames, name_service: NameService
+) -> None:
+    name_service.names["peer.example"] = ["8.8.8.8"]
+    async with trio.open_nursery() as nursery:
+        for port in range(1, 100):
+            nursery.start_soon(names.look_up, PEER._replace(port=port))
+    assert name_service.asked == ["peer.example"]
+
+
+async def test_look_up_that_is_cancelled_is_taken_over_by_another_who_waits(
+    names: HostNames, name_service: NameService
+) -> None:
+    name_service.names["peer.example"] = ["8.8.8.8"]
+    name_service.is_silent = True
+    async with trio.open_nursery() as nursery:
+        first = trio.CancelScope()
+
+        async def give_up() -> None:
+            with first:
+                await names.look_up(PEER)
+
+        nursery.start_soon(give_up)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(names.look_up, PEER)
+        await trio.testing.wait_all_tasks_blocked()
+        name_service.is_silent = False
+        first.cancel()
+    assert name_service.asked == ["peer.example"] * 2
+
+
+async def test_good_name_outlasts_a_crowd_of_silent_ones(
+    names: HostNames, name_service: NameService, autojump_clock: trio.testing.MockClock
+) -> None:
+    name_service.names["peer.example"] = ["8.8.8.8"]
+    name_service.is_silent = True
+    async with trio.open_nursery() as nursery:
+        for number in range(2 * AT_ONCE):
+            nursery.start_soon(fault_of, names, HostPort(f"s{number}.example", 1))
+        await trio.testing.wait_all_tasks_blocked()
+
+        async def look_up_at_last() -> None:
+            assert Family.IPV4 in await names.look_up(PEER)
+
+        nursery.start_soon(look_up_at_last)
+        await trio.sleep(1.5 * TIMEOUT_S)
+        name_service.is_silent = False

@@ -3,7 +3,7 @@
 import gzip
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -16,7 +16,13 @@ from dht.testnet import LOOPBACK
 from magnet.errors import SourceError, SourceFault
 from magnet.sources import http_client
 from magnet.sources.hostnames import HostNames
-from magnet.sources.http_client import REDIRECTS_MAX, HttpClient, open_http_client
+from magnet.sources.http_client import (
+    LONG_BODIES_MAX,
+    REDIRECTS_MAX,
+    SHORT_BYTES,
+    HttpClient,
+    open_http_client,
+)
 from magnet.sources.reach import Reach
 from tests.magnet.sources.conftest import NameService
 from tests.magnet.sources.servers import Request, Respond, open_web_server, redirect, response
@@ -230,6 +236,57 @@ async def test_family_without_an_address(client: HttpClient) -> None:
     with pytest.raises(SourceError) as caught:
         await get(client, "http://127.0.0.1/", family=Family.IPV6)
     assert caught.value.fault is SourceFault.NO_ADDRESS
+
+
+async def test_slow_long_bodies_do_not_keep_us_from_short_ones(
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_client, "_TIMEOUT", httpx.Timeout(5, pool=0.05))
+    async with (
+        serving(None) as silent,
+        serving(response(BODY)) as url,
+        trio.open_nursery() as crowd,
+    ):
+
+        async def fetch_long() -> None:
+            with suppress(SourceError):
+                await get(client, silent, bytes_max=2 * SHORT_BYTES)
+
+        for _ in range(4 * http_client.CONNECTIONS_MAX):
+            crowd.start_soon(fetch_long)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await get(client, url) == BODY
+        crowd.cancel_scope.cancel()
+
+
+async def test_long_bodies_are_few_at_the_same_time(client: HttpClient) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n"
+    ends: list[SourceError] = []
+
+    async def trickle(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(head + bytes(SHORT_BYTES + 1))
+        await trio.sleep_forever()
+
+    async def fetch(url: str) -> None:
+        try:
+            await get(client, url, bytes_max=4 * SHORT_BYTES)
+        except SourceError as error:
+            ends.append(error)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host=HOST)
+        nursery.start_soon(trio.serve_listeners, trickle, [listener])
+        url = f"http://{HOST}:{listener.socket.getsockname()[1]}/"
+        for _ in range(LONG_BODIES_MAX + 2):
+            nursery.start_soon(fetch, url)
+        with trio.fail_after(5):
+            while len(ends) < 2:  # noqa: ASYNC110 - nothing tells of it
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert [it.fault for it in ends] == [SourceFault.UNREACHABLE] * 2
+    async with serving(response(bytes(2 * SHORT_BYTES))) as url:
+        assert len(await get(client, url, bytes_max=2 * SHORT_BYTES)) == 2 * SHORT_BYTES
 
 
 # TLS

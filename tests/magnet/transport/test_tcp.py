@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from dht.contact import endpoint
+from dht.contact import endpoint, family_of
 from magnet.errors import PeerDisconnected, PeerTimeout
 from magnet.transport.stages import stage
 from magnet.transport.tcp import TcpCarrier
@@ -51,3 +51,36 @@ async def test_connects_over_both_families(host: str) -> None:
         async with await TcpCarrier().connect(to) as ours, await listener.accept() as theirs:
             await ours.send_all(b"x")
             assert await theirs.receive_some() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("ours", "to"),
+    [
+        ("127.0.0.1", "8.8.8.8"),
+        ("127.0.0.1", "::1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("0.0.0.0", "192.168.1.1"),
+        ("10.0.0.1", "192.0.2.1"),
+    ],
+)
+async def test_nothing_is_sent_beyond_where_our_address_may_lead(ours: str, to: str) -> None:
+    at = endpoint(ours, 0)
+    with pytest.raises(PeerDisconnected, match="out of our reach"):
+        await TcpCarrier({family_of(at): at}).connect(endpoint(to, 6881))
+
+
+@pytest.mark.parametrize(("ours", "host"), [("127.0.0.2", "127.0.0.1"), ("::1", "::1")])
+async def test_connects_from_our_own_address(ours: str, host: str) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host=host)
+    async with listener:
+        at = endpoint(ours, 6881)
+        to = endpoint(host, listener.socket.getsockname()[1])
+        carrier = TcpCarrier({family_of(at): at})
+        async with await carrier.connect(to), await listener.accept() as theirs:
+            assert theirs.socket.getpeername()[0] == ours
+
+
+async def test_address_that_is_not_ours_is_told_in_words() -> None:
+    at = endpoint("10.255.255.254", 0)
+    with pytest.raises(PeerDisconnected, match="Cannot assign requested address"):
+        await TcpCarrier({family_of(at): at}).connect(endpoint("10.255.255.253", 1))
