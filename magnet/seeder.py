@@ -371,15 +371,17 @@ async def _listen_once(hosts: Sequence[str], port: int) -> list[trio.SocketListe
         for host in hosts:
             at = port_of(_bound(listeners[0])) if listeners else port
             listeners += await trio.open_tcp_listeners(at, host=host)
-    except OSError:
+    except BaseException:
         await _close(listeners)
         raise
     return listeners
 
 
 async def _close(listeners: Sequence[trio.SocketListener]) -> None:
-    for listener in listeners:
-        await trio.aclose_forcefully(listener)
+    # The first to notice a cancellation must not keep the others from being closed.
+    with trio.CancelScope(shield=True):
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)
 
 
 def _bound(listener: trio.SocketListener) -> Endpoint:

@@ -331,3 +331,24 @@ async def test_leaving_closes_every_connection() -> None:
     await stream.aclose()
     with pytest.raises(OSError, match="connect"):
         await trio.open_tcp_stream("127.0.0.1", seeder.port)
+
+
+async def test_cancelled_while_it_begins_to_listen_it_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[trio.SocketListener] = []
+
+    async def open_two_and_hang(port: int, *, host: str) -> list[trio.SocketListener]:
+        if len(opened) == 2:
+            await trio.sleep_forever()
+        sock = trio.socket.socket()
+        await sock.bind((host, 0))
+        sock.listen()
+        opened.append(trio.SocketListener(sock))
+        return opened[-1:]
+
+    monkeypatch.setattr(trio, "open_tcp_listeners", open_two_and_hang)
+    with trio.move_on_after(0.01):
+        async with open_seeder({}, hosts=["127.0.0.1"] * 3, rng=Random(1)):
+            raise AssertionError
+    assert [it.socket.fileno() for it in opened] == [-1, -1]
