@@ -12,7 +12,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from statistics import mean
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from weakref import WeakSet
 
 from dht.engine import Engine
@@ -50,6 +50,9 @@ ANNOUNCE_OLD_S: Final = 2_100.0
 
 WAKES_WITHIN_S: Final = max(TICK_S * 1.2, FAIL_MAX_S)
 """The longest that an engine may sleep: upkeep never rests longer than a tick and its jitter."""
+
+Searches: TypeAlias = WeakSet[Search[Purpose]]
+"""Searches, none of them kept alive."""
 
 
 class Hour(NamedTuple):
@@ -102,14 +105,21 @@ def simulate(seed: int, nodes: int, hours: int = HOURS) -> Iterator[Hour]:
 
     Memory excepted, which depends on what else the process does.
     """
+    elsewhere = searches_under_way()
     network = RevolvingNetwork(seed, nodes)
     items = ItemClerk(network)
     for _ in range(hours):
-        yield live_an_hour(network, items)
+        yield live_an_hour(network, items, elsewhere)
 
 
-def live_an_hour(network: RevolvingNetwork, items: ItemClerk) -> Hour:
-    """Let an hour pass, and look at the network meanwhile and at its end."""
+def live_an_hour(network: RevolvingNetwork, items: ItemClerk, elsewhere: Searches) -> Hour:
+    """Let an hour pass, and look at the network meanwhile and at its end.
+
+    Args:
+        network: The network.
+        items: Looks after items in it.
+        elsewhere: Searches in this process that are none of the network's.
+    """
     began, sent = network.now, network.datagrams_sent
     tokens, announces = TokenClerk(network), AnnounceClerk(network)
     items.put()
@@ -126,7 +136,7 @@ def live_an_hour(network: RevolvingNetwork, items: ItemClerk) -> Hour:
     pass_until(network, began + HOUR_S - 4 * SEARCH_LIMIT_S)
     items.look()
     recall = mean_recall(network)
-    under_way = searches_under_way()
+    under_way = searches_under_way() - elsewhere
     network.forget_searches()
     pass_until(network, max(began + HOUR_S, network.now + SEARCH_LIMIT_S))
     footprint = Footprint.measure()
@@ -168,7 +178,7 @@ def mean_recall(network: RevolvingNetwork) -> float:
     return mean(network.recall_of(search) for search in searches)
 
 
-def searches_under_way() -> WeakSet[Search[Purpose]]:
+def searches_under_way() -> Searches:
     """Return every search in this process that goes on, without keeping it alive.
 
     Engines do not name what upkeep searches for, but the garbage collector does.
