@@ -87,12 +87,9 @@ def decode(data: bytes, limits: Limits = WIRE_LIMITS) -> BValue:
     size = len(data)
     if size > limits.size:
         raise MalformedBencode(f"more than {limits.size} bytes")
-    # A token takes a byte at least, so few bytes cannot be too many tokens; bencode2 may go first.
-    if (
-        size <= _SCAN_FREE_SIZE
-        and size <= limits.tokens
-        and data.count(b"l") + data.count(b"d") <= limits.depth
-    ):
+    # A token takes a byte at least, so few bytes cannot be too many tokens. Lists and dictionaries
+    # have an end each, so few ends cannot be too deep. Then bencode2 may go first.
+    if size <= _SCAN_FREE_SIZE and size <= limits.tokens and data.count(b"e") <= limits.depth:
         try:
             value: BValue = bencode2.bdecode(data)
             return value

@@ -13,6 +13,7 @@ import ipaddress
 from collections.abc import Callable
 from enum import Enum
 from functools import lru_cache, partial
+from struct import Struct
 from typing import Final, NamedTuple, NewType, cast
 
 from dht.errors import MalformedMessage
@@ -84,10 +85,10 @@ class Contact(NamedTuple):
         return self.id + self.endpoint
 
 
-_new_contact: Final = cast(
-    Callable[[tuple[bytes, bytes]], Contact], partial(tuple.__new__, Contact)
-)
-"""Makes a `Contact` of a tuple in half the time: every answer names eight."""
+_PAIRS: Final = {it: Struct(f"{ID_BYTES}s{it.endpoint_bytes}s") for it in Family}
+
+contact_of: Final = cast(Callable[[tuple[bytes, bytes]], Contact], partial(tuple.__new__, Contact))
+"""Makes a `Contact` of id and endpoint in half the time: every answer names eight."""
 
 
 def endpoint(host: str, port: int) -> Endpoint:
@@ -259,8 +260,5 @@ def decode_contacts(data: bytes, family: Family) -> list[Contact]:
     size = family.contact_bytes
     if len(data) % size:
         raise MalformedMessage("length of nodes")
-    end = min(len(data), CONTACTS_MAX * size)
-    return [
-        _new_contact((data[i : i + ID_BYTES], data[i + ID_BYTES : i + size]))
-        for i in range(0, end, size)
-    ]
+    pairs = _PAIRS[family].iter_unpack(data[: CONTACTS_MAX * size])
+    return list(map(contact_of, pairs))

@@ -13,10 +13,11 @@ Spec: BEP 5; BEP 32 (one family, one table), BEP 43 (read-only), BEP 45 (one id 
 import random
 from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from dht.bencode import BValue
-from dht.contact import Contact, Endpoint, Family, Scope
+from dht.contact import Contact, Endpoint, Family, Scope, contact_of
 from dht.errors import ErrorResponse, MalformedBencode, MalformedMessage, QueryRefused
 from dht.figures import EngineStatistics
 from dht.identity import Identity
@@ -268,7 +269,8 @@ class Engine:
         self._inquirer.read_only = self._identity.reconsider(now=now)
         for task in self._upkeep.due(now=now):
             self._perform(task, now)
-        self._notice_join_end(now)
+        if self._join is not None:
+            self._notice_join_end(now)
 
     # Output
 
@@ -348,12 +350,13 @@ class Engine:
         else:
             self._counts["answers received"] += 1
             self._take_answer(message, transaction, now)
-        self._notice_join_end(now)
+        if self._join is not None:
+            self._notice_join_end(now)
 
     def _take_answer(
         self, response: Response, transaction: Transaction[Inquiry], now: float
     ) -> None:
-        sender = Contact(response.sender, transaction.endpoint)
+        sender = contact_of((response.sender, transaction.endpoint))
         inquiry = transaction.owner
         target = inquiry.target if isinstance(inquiry, Search) else None
         answer = self._usable(read_answer(response, self.family))
@@ -369,7 +372,8 @@ class Engine:
         if self._suspicion.ignores(sender.endpoint, now=now):
             return self.table.forget(sender.endpoint)
         self.table.answered(sender, rtt_s=now - asked_at, now=now)
-        self._release_held(now)
+        if self._held:
+            self._release_held(now)
 
     def _change_id(self, own_id: NodeId, now: float) -> None:
         """Take another id, and meet its neighbours with the help of all who are known."""
@@ -383,13 +387,19 @@ class Engine:
     def _usable(self, answer: Answer) -> Answer:
         """Leave out of an answer whatever must not be sent to."""
         own_id, own_endpoint, reach = self.own_id, self._own_endpoint, self._reach
-        contacts = [
-            it
-            for it in answer.contacts
-            if reach[it.endpoint] and it.id != own_id and it.endpoint != own_endpoint
-        ]
-        peers = [peer for peer in answer.peers if reach[peer]]
-        return Answer(contacts, peers, answer.token, answer.response)
+        contacts, peers = answer.contacts, answer.peers
+        ids, endpoints = zip(*contacts, strict=True) if contacts else ((), ())
+        if own_id in ids or own_endpoint in endpoints or not reach.has_all(endpoints):
+            contacts = [
+                it
+                for it in contacts
+                if reach[it.endpoint] and it.id != own_id and it.endpoint != own_endpoint
+            ]
+        if peers and not reach.has_all(peers):
+            peers = [peer for peer in peers if reach[peer]]
+        if contacts is answer.contacts and peers is answer.peers:
+            return answer  # Nearly always.
+        return answer._replace(contacts=contacts, peers=peers)
 
     # Inquiries
 
@@ -407,7 +417,7 @@ class Engine:
             self._held.append(search)
 
     def _release_held(self, now: float) -> None:
-        if self._held and self._knows_enough:
+        if self._knows_enough:
             held, self._held = self._held, []
             for search in held:
                 self._start_search(search, now)
@@ -449,8 +459,8 @@ class Engine:
         """Return where to begin: the nearest, but rather not those asked too much just now."""
         near = self.table.closest(target, 2 * SEEDS, now=now)
         ready_at = self._inquirer.courtesy.ready_at
-        ready = [it for it in near if ready_at(it.endpoint, now=now) <= now]
-        return (ready or near)[:SEEDS]
+        ready = (it for it in near if ready_at(it.endpoint, now=now) <= now)
+        return list(islice(ready, SEEDS)) or near[:SEEDS]
 
     def _lookup(self, target: bytes, seeds: Iterable[Contact] = ()) -> Lookup:
         return Lookup(target, seeds, scrutiny=self._suspicion.scrutiny())

@@ -11,7 +11,6 @@ import random
 from collections import deque
 from typing import Final
 
-from dht.bencode import BValue
 from dht.contact import Contact, Endpoint
 from dht.errors import QueryError, QueryRefused, QueryTimeout
 from dht.inquiry import Ended, Found, Inquiry, Request
@@ -98,14 +97,18 @@ class Inquirer:
     def answered(
         self, transaction: Transaction[Inquiry], sender: Contact, answer: Answer, *, now: float
     ) -> None:
-        """Hand an answer to the inquiry that asked."""
-        transaction.owner.answered(sender, answer, rtt_s=now - transaction.sent_at)
-        self.pump(transaction.owner, now=now)
+        """Hand an answer to the inquiry that asked, unless that is over: then its result stands."""
+        inquiry = transaction.owner
+        if inquiry in self._running:
+            inquiry.answered(sender, answer, rtt_s=now - transaction.sent_at)
+            self.pump(inquiry, now=now)
 
     def refused(self, transaction: Transaction[Inquiry], error: QueryError, *, now: float) -> None:
-        """Tell an inquiry that its query was refused."""
-        transaction.owner.failed(transaction.endpoint, error)
-        self.pump(transaction.owner, now=now)
+        """Tell an inquiry that its query was refused, unless that is over."""
+        inquiry = transaction.owner
+        if inquiry in self._running:
+            inquiry.failed(transaction.endpoint, error)
+            self.pump(inquiry, now=now)
 
     def handle_deadlines(self, *, now: float) -> list[Transaction[Inquiry]]:
         """Tell inquiries of slow and failed queries, and go on with those the budget held up.
@@ -115,12 +118,12 @@ class Inquirer:
         """
         expired = self._transactions.expire(now=now)
         for transaction, failed in expired:
+            inquiry = transaction.owner
             if failed:
-                error = QueryTimeout(now - transaction.sent_at)
-                transaction.owner.failed(transaction.endpoint, error)
-            else:
-                transaction.owner.slow(transaction.endpoint)
-            self.pump(transaction.owner, now=now)
+                self.refused(transaction, QueryTimeout(now - transaction.sent_at), now=now)
+            elif inquiry in self._running:
+                inquiry.slow(transaction.endpoint)
+                self.pump(inquiry, now=now)
         self._feed_starved(now)
         if self._patient:
             self._wake_patient(now)
@@ -173,11 +176,13 @@ class Inquirer:
         except QueryRefused as refusal:
             inquiry.failed(request.endpoint, refusal)
             return
-        arguments: dict[bytes, BValue] = {b"id": self.own_id, **request.arguments}
-        datagram = encode_query(transaction.id, request.method, arguments, read_only=self.read_only)
-        self.courtesy.asked(request.endpoint, now=now)
+        endpoint, method, arguments = request
+        datagram = encode_query(
+            transaction.id, method, {b"id": self.own_id, **arguments}, read_only=self.read_only
+        )
+        self.courtesy.asked(endpoint, now=now)
         self.sent_count += 1
-        self._outbox.append((datagram, request.endpoint))
+        self._outbox.append((datagram, endpoint))
 
     def _wake_patient(self, now: float) -> None:
         for inquiry in [it for it, until in self._patient.items() if until <= now]:

@@ -21,8 +21,8 @@ bytes (BEP 52)."""
 ID_BYTES: Final = 20
 ID_BITS: Final = 160
 
-_SECURE_MASK_IPV4: Final = bytes.fromhex("030f3fff")
-_SECURE_MASK_IPV6: Final = bytes.fromhex("0103070f1f3f7fff")
+_SECURE_MASK_IPV4: Final = 0x030F3FFF
+_SECURE_MASK_IPV6: Final = 0x0103070F1F3F7FFF
 
 
 def distance(a: bytes, b: bytes) -> int:
@@ -94,7 +94,8 @@ def is_secure(node_id: bytes, address: bytes) -> bool:
 
 
 def _address_checksum(address: bytes, last_byte: int) -> int:
-    mask = _SECURE_MASK_IPV4 if len(address) == 4 else _SECURE_MASK_IPV6
-    masked = bytearray(a & m for a, m in zip(address, mask, strict=False))
-    masked[0] |= (last_byte & 7) << 5
-    return int(crc32c.crc32c(bytes(masked)))
+    if len(address) == 4:
+        masked = int.from_bytes(address) & _SECURE_MASK_IPV4 | (last_byte & 7) << 29
+        return int(crc32c.crc32c(masked.to_bytes(4)))
+    masked = int.from_bytes(address[:8]) & _SECURE_MASK_IPV6 | (last_byte & 7) << 61
+    return int(crc32c.crc32c(masked.to_bytes(8)))

@@ -11,7 +11,7 @@ Spec: BEP 5 "DHT Queries"; Maymounkov and Mazieres, "Kademlia" (2002), section 2
 freeing their place, one candidate a network and the cap on candidates are libtorrent's practice.
 """
 
-from bisect import insort
+from bisect import bisect_right
 from collections.abc import Iterable
 from enum import Enum
 from typing import Final
@@ -48,21 +48,24 @@ _WAITING, _ASKED, _SLOW, _ANSWERED, _FAILED = State
 
 
 class _Candidate:
-    __slots__ = ("attempts", "contact", "distance", "open", "state")
+    __slots__ = ("attempts", "contact", "open", "state")
 
-    def __init__(self, contact: Contact, distance: int) -> None:
+    def __init__(self, contact: Contact) -> None:
         self.contact = contact
-        self.distance = distance
         self.state = _WAITING
         self.attempts = 0
         self.open = 0
 
-    def __lt__(self, other: "_Candidate") -> bool:
-        return self.distance < other.distance
-
 
 class Lookup:
-    """The search for the K living nodes nearest to a target."""
+    """The search for the K living nodes nearest to a target.
+
+    Attributes:
+        target: 20 bytes.
+        is_done: Whether the K nearest living candidates have answered, or nobody is left to ask.
+        answered_count: How many answered as who they are.
+        failed_count: How many did not, or were refused.
+    """
 
     def __init__(
         self,
@@ -84,14 +87,15 @@ class Lookup:
         self._key = int.from_bytes(target)
         self._alpha = alpha
         self._ranked: list[_Candidate] = []
+        self._distances: list[int] = []
         self._by_endpoint: dict[Endpoint, _Candidate] = {}
         self._scrutiny = scrutiny if scrutiny is not None else Scrutiny()
         self._in_flight = 0
         self._asked = 0
         self._slow = 0
         self._is_surveyed = False
-        self._is_done = True
         self._next: Contact | None = None
+        self.is_done = True
         self.answered_count = 0
         self.failed_count = 0
         self.add(seeds)
@@ -106,34 +110,41 @@ class Lookup:
 
         Known endpoints are passed over, and so is what is not believed.
         """
+        known, key, admits = self._by_endpoint, self._key, self._scrutiny.admits
+        ranked, distances = self._ranked, self._distances
         for contact in contacts:
             id, endpoint = contact
-            if endpoint in self._by_endpoint:
+            if endpoint in known:
                 continue
-            distance = int.from_bytes(id) ^ self._key
-            if self._scrutiny.admits(endpoint, distance):
-                candidate = self._by_endpoint[endpoint] = _Candidate(contact, distance)
-                insort(self._ranked, candidate)
-        if len(self._ranked) > CANDIDATES_MAX:
+            distance = int.from_bytes(id) ^ key
+            if admits(endpoint, distance):
+                known[endpoint] = candidate = _Candidate(contact)
+                # Kept apart, distances are compared without a step of Python.
+                rank = bisect_right(distances, distance)
+                distances.insert(rank, distance)
+                ranked.insert(rank, candidate)
+        if len(ranked) > CANDIDATES_MAX:
             self._trim()
-        self._is_surveyed = False
+        self._survey()
 
     def next_query(self) -> Contact | None:
         """Return whom to ask now, or None while enough is in flight or nothing is left to ask."""
         if self._in_flight >= self._alpha or self._asked >= QUERIES_MAX:
             return None
-        self._survey()
+        if not self._is_surveyed:
+            self._survey()
         return self._next
 
     def asked(self, endpoint: Endpoint) -> None:
-        """Note that a candidate is being queried."""
+        """Note that a candidate is being queried: the one that `next_query` named."""
         candidate = self._by_endpoint[endpoint]
         candidate.state = _ASKED
         candidate.attempts += 1
         candidate.open += 1
         self._in_flight += 1
         self._asked += 1
-        self._is_surveyed = False
+        # It stands among the nearest, and may answer.
+        self._is_surveyed = self.is_done = False
 
     def slow(self, endpoint: Endpoint) -> None:
         """Note that a query has passed its soft deadline: somebody else may be asked meanwhile."""
@@ -142,7 +153,7 @@ class Lookup:
             candidate.state = _SLOW
             self._in_flight -= 1
             self._slow += 1
-            self._is_surveyed = False
+            self._survey()
 
     def answered(self, sender: Contact, contacts: Iterable[Contact] = ()) -> None:
         """Note that a candidate answered, and whom it named.
@@ -162,12 +173,7 @@ class Lookup:
         candidate.open -= 1
         if candidate.open == 0:
             self._settle(candidate, _FAILED)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the K nearest living candidates have answered, or nobody is left to ask."""
-        self._survey()
-        return self._is_done
+            self._survey()
 
     @property
     def is_struggling(self) -> bool:
@@ -183,7 +189,8 @@ class Lookup:
 
     def nearest_distances(self) -> list[int]:
         """Return the distances of the K nearest that have answered; empty if fewer have."""
-        nearest = [it.distance for it in self._ranked if it.state is _ANSWERED][:K]
+        ranked = zip(self._distances, self._ranked, strict=True)
+        nearest = [distance for distance, it in ranked if it.state is _ANSWERED][:K]
         return nearest if len(nearest) == K else []
 
     def unasked(self) -> list[Contact]:
@@ -207,28 +214,26 @@ class Lookup:
         if candidate.state in (_ANSWERED, _FAILED):
             return
         candidate.state = state
-        self._is_surveyed = False
         if state is _ANSWERED:
             self.answered_count += 1
         else:
             self.failed_count += 1
 
     def _survey(self) -> None:
-        """Look through the candidates, nearest first, unless nothing has changed since.
+        """Look through the candidates, nearest first.
 
         Whoever waits nearer than the K nearest that count is next; if nobody does, the nearest of
         the slow, once more. Nothing further is to be decided if K have answered and nobody nearer
         may yet, or if nobody at all may.
         """
-        if self._is_surveyed:
-            return
         is_spent = self._asked >= QUERIES_MAX
         counted, may_answer = 0, False
         self._is_surveyed, self._next = True, None
         for candidate in self._ranked:
             state = candidate.state
             if state is _ANSWERED or state is _ASKED:
-                may_answer |= state is _ASKED
+                if state is _ASKED:
+                    may_answer = True
                 counted += 1
                 if counted == K:
                     break
@@ -239,13 +244,13 @@ class Lookup:
             elif state is _WAITING and not is_spent:
                 may_answer, self._next = True, candidate.contact
                 break
-        self._is_done = not may_answer
+        self.is_done = not may_answer
 
     def _trim(self) -> None:
         """Let the farthest candidates go that were never asked."""
         for index in range(len(self._ranked) - 1, CANDIDATES_MAX - 1, -1):
             candidate = self._ranked[index]
             if candidate.state is _WAITING:
-                del self._ranked[index]
+                del self._ranked[index], self._distances[index]
                 del self._by_endpoint[candidate.contact.endpoint]
                 self._scrutiny.forget(candidate.contact.endpoint)

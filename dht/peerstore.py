@@ -9,12 +9,11 @@ honest ones.
 Spec: BEP 5 "get_peers", "announce_peer"; BEP 33 (tokens withheld at the limit).
 """
 
-import random
 from typing import Final
 
 from dht.contact import Endpoint, Family, address_of, family_of
 from dht.keyspace import InfoHash
-from dht.swarm import Swarm, SwarmFilters
+from dht.swarm import Swarm
 
 PEERS_PER_SWARM_MAX: Final = 1_000
 """Peers of one info-hash and family; an answer holds 50, so more would only cost memory."""
@@ -46,9 +45,26 @@ class PeerStore:
         """Return the number of swarms held, each family counted."""
         return len(self._swarms)
 
-    def has_room(self, info_hash: InfoHash, address: bytes, family: Family, *, now: float) -> bool:
-        """Tell whether an announce from `address` would be kept: whether to hand out a token."""
-        return self._takes(self._living((info_hash, family), now), address)
+    def swarm(self, info_hash: InfoHash, family: Family, *, now: float) -> Swarm | None:
+        """Return a swarm without the peers that have expired, or None if that leaves nobody."""
+        if now >= self._nothing_expires_before:
+            self.expire(now=now)
+        swarm = self._swarms.get((info_hash, family))
+        if swarm is not None:
+            # Somebody remains: its newest announce has just been seen to be alive.
+            swarm.expire(now=now)
+        return swarm
+
+    def takes(self, swarm: Swarm | None, address: bytes) -> bool:
+        """Tell whether an announce from `address` would be kept: whether to hand out a token.
+
+        Args:
+            swarm: As `swarm` has just returned it.
+            address: 4 or 16 bytes.
+        """
+        if swarm is None:
+            return len(self._swarms) < self._swarms_max
+        return len(swarm) < self._peers_per_swarm_max or address in swarm
 
     def announce(self, info_hash: InfoHash, peer: Endpoint, *, seed: bool, now: float) -> bool:
         """Keep a peer for `dht.swarm.PEER_LIFETIME_S`.
@@ -59,8 +75,8 @@ class PeerStore:
             Whether there was room.
         """
         key = info_hash, family_of(peer)
-        swarm = self._living(key, now)
-        if not self._takes(swarm, address_of(peer)):
+        swarm = self.swarm(*key, now=now)
+        if not self.takes(swarm, address_of(peer)):
             return False
         if swarm is None:
             swarm = Swarm()
@@ -70,38 +86,6 @@ class PeerStore:
         self._swarms[key] = swarm
         swarm.announce(peer, seed=seed, now=now)
         return True
-
-    def sample(
-        self,
-        info_hash: InfoHash,
-        family: Family,
-        count: int,
-        rng: random.Random,
-        *,
-        noseed: bool = False,
-        now: float,
-    ) -> list[Endpoint]:
-        """Return up to `count` peers of a swarm, drawn at random so that load spreads.
-
-        Args:
-            info_hash: Whose peers.
-            family: Of the peers.
-            count: How many at most.
-            rng: Draws; what it draws is no secret.
-            noseed: Whether seeds are only wanted where others do not suffice. Spec: BEP 33.
-            now: Monotonic seconds.
-        """
-        swarm = self._living((info_hash, family), now)
-        return [] if swarm is None else swarm.sample(count, rng, noseed=noseed)
-
-    def filters(self, info_hash: InfoHash, family: Family, *, now: float) -> SwarmFilters | None:
-        """Return the filters of a swarm, or None if it has no peers. Spec: BEP 33."""
-        swarm = self._living((info_hash, family), now)
-        return None if swarm is None else swarm.filters()
-
-    def holds(self, info_hash: InfoHash, family: Family, *, now: float) -> bool:
-        """Tell whether a swarm has a peer that has not expired."""
-        return self._living((info_hash, family), now) is not None
 
     def info_hashes(self, family: Family, *, now: float) -> list[InfoHash]:
         """Return the info-hashes that have peers of a family; looks at all of them."""
@@ -119,18 +103,3 @@ class PeerStore:
                 return
             del self._swarms[key]
             self.changes += 1
-
-    def _takes(self, swarm: Swarm | None, address: bytes) -> bool:
-        if swarm is None:
-            return len(self._swarms) < self._swarms_max
-        return len(swarm) < self._peers_per_swarm_max or address in swarm
-
-    def _living(self, key: _SwarmKey, now: float) -> Swarm | None:
-        """Return a swarm without the peers that have expired, or None if that leaves nobody."""
-        if now >= self._nothing_expires_before:
-            self.expire(now=now)
-        swarm = self._swarms.get(key)
-        if swarm is not None:
-            # Somebody remains: its newest announce has just been seen to be alive.
-            swarm.expire(now=now)
-        return swarm

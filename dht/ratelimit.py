@@ -197,14 +197,17 @@ class Courtesy:
 
     def ready_at(self, to: Endpoint, *, now: float) -> float:
         """Return from when on an endpoint may be asked: `now` or later, in monotonic seconds."""
-        spaced_until = self._spaced_until.recall(_party(to), now=now)
+        party = _party(to)
+        if party is to:
+            return now  # A local one.
+        spaced_until = self._spaced_until.recall(party, now=now)
         return now if spaced_until is None else max(now, spaced_until - _ASKED_AHEAD_S)
 
     def asked(self, to: Endpoint, *, now: float) -> None:
         """Count a query."""
         party = _party(to)
         if party is to:
-            return  # A local one.
+            return
         spaced_until = self._spaced_until.recall(party, now=now)
         begins = now if spaced_until is None else max(spaced_until, now)
         self._spaced_until.note(party, begins + 1 / ASKED_PER_S, now=now)

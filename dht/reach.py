@@ -4,6 +4,7 @@ The rule is `dht.contact.is_allowed`. It is asked for every datagram and for eve
 answer, and nearly always about somebody met before; so its verdicts are kept, up to a bound.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from dht.contact import Endpoint, Scope, is_allowed
@@ -23,6 +24,10 @@ class Reach(dict[Endpoint, bool]):
         """
         super().__init__()
         self._bound = bound
+
+    def has_all(self, endpoints: Iterable[Endpoint]) -> bool:
+        """Tell whether the socket may send to all of some endpoints."""
+        return all(map(self.__getitem__, endpoints))
 
     def __missing__(self, at: Endpoint) -> bool:
         """Judge an endpoint that was not met before, and remember the verdict."""

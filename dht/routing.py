@@ -21,7 +21,6 @@ Spec: BEP 5 "Routing Table"; Maymounkov and Mazieres, "Kademlia" (2002), section
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
-from heapq import nsmallest
 from typing import Final
 
 from dht.contact import (
@@ -29,11 +28,10 @@ from dht.contact import (
     Endpoint,
     Family,
     address_of,
-    has_secure_id,
     is_global,
     network_of,
 )
-from dht.keyspace import ID_BITS, NodeId, shared_prefix
+from dht.keyspace import ID_BITS, NodeId, is_secure, shared_prefix
 from dht.prepared import PreparedNodes
 
 K: Final = 8
@@ -48,7 +46,7 @@ GOOD_FOR_S: Final = 900.0
 FAILURES_BAD: Final = 2
 """Unanswered queries in a row that make a node bad."""
 
-FAILURES_DROPPED: Final = 4
+FAILURES_DROPPED: Final = 3
 """Unanswered queries in a row after which a node leaves, even if nobody waits for its place."""
 
 NODES_PER_NETWORK_MAX: Final = 10
@@ -69,6 +67,9 @@ class Node:
     Attributes:
         contact: Its id and endpoint.
         key: Its id as an integer.
+        identity: What an entry is unique by: its address if public, else its endpoint, for a local
+            address may hold many nodes.
+        network: Its network, if that is public.
         heard_at: When it last answered us or, having answered once, asked us something; in
             monotonic seconds.
         failures: Queries in a row that it left unanswered.
@@ -76,16 +77,31 @@ class Node:
         is_secure: Whether its id fits its address. Spec: BEP 42.
     """
 
-    __slots__ = ("contact", "failures", "heard_at", "is_secure", "key", "rtt_s")
+    __slots__ = (
+        "contact",
+        "failures",
+        "heard_at",
+        "identity",
+        "is_secure",
+        "key",
+        "network",
+        "rtt_s",
+    )
 
     def __init__(self, contact: Contact, *, heard_at: float, rtt_s: float) -> None:
         """Create the entry of a node that has just answered."""
+        id, endpoint = contact
         self.contact = contact
-        self.key = int.from_bytes(contact.id)
+        self.key = int.from_bytes(id)
         self.heard_at = heard_at
         self.failures = 0
         self.rtt_s = rtt_s
-        self.is_secure = has_secure_id(contact)
+        self.identity: bytes = endpoint
+        self.network: bytes | None = None
+        self.is_secure = True
+        if is_global(endpoint):
+            self.identity, self.network = address_of(endpoint), network_of(endpoint)
+            self.is_secure = is_secure(id, self.identity)
 
     def is_good(self, *, now: float) -> bool:
         """Tell whether the node was heard within 15 minutes and has not failed since."""
@@ -99,13 +115,14 @@ class Node:
 
 
 class _Bucket:
-    __slots__ = ("changed_at", "nodes", "prepared", "replacements")
+    __slots__ = ("borrows", "changed_at", "nodes", "prepared", "replacements")
 
     def __init__(self, nodes: list[Node], *, changed_at: float) -> None:
         self.nodes = nodes
-        self.replacements: list[Node] = []
+        self.replacements: dict[Endpoint, Node] = {}
         self.changed_at = changed_at
         self.prepared: PreparedNodes | None = None
+        self.borrows = False  # Whether `prepared` holds nodes of other buckets.
 
     def good(self, now: float) -> list[Node]:
         return [node for node in self.nodes if node.is_good(now=now)]
@@ -194,7 +211,7 @@ class RoutingTable:
             return contact.id != self.own_id and self._has_room(contact, now)
         if known.contact == contact:
             if not known.is_good(now=now):
-                self._forget_prepared()
+                self._forget_prepared(self._bucket_of(known.key))
             known.heard_at = now
             return False
         return known.contact.endpoint == contact.endpoint and contact.id != self.own_id
@@ -206,7 +223,7 @@ class RoutingTable:
             return
         node.failures += 1
         bucket = self._bucket_of(node.key)
-        self._forget_prepared()
+        self._forget_prepared(bucket)
         if node.failures >= FAILURES_BAD and bucket.replacements:
             self._replace(node, bucket)
         elif node.failures >= FAILURES_DROPPED:
@@ -251,7 +268,7 @@ class RoutingTable:
         bucket = self._bucket_of(key)
         prepared = bucket.prepared
         if prepared is None or now >= prepared.until:
-            prepared = bucket.prepared = self._prepare(key, now)
+            prepared = bucket.prepared = self._prepare(bucket, key, now)
         return prepared[key >> prepared.zone_shift]
 
     def questionable(self, *, now: float) -> list[Node]:
@@ -305,7 +322,7 @@ class RoutingTable:
 
     def _nearest(self, target: bytes, count: int, pick: _Pick) -> list[Node]:
         key = int.from_bytes(target)
-        return nsmallest(count, self._around(key, count, pick), key=lambda node: node.key ^ key)
+        return sorted(self._around(key, count, pick), key=lambda node: node.key ^ key)[:count]
 
     def _around(self, key: int, count: int, pick: _Pick) -> list[Node]:
         """Return nodes among which are the `count` nearest of those that `pick` takes of a bucket.
@@ -324,28 +341,33 @@ class RoutingTable:
             found += pick(self._buckets[index])
         return found
 
-    def _prepare(self, key: int, now: float) -> PreparedNodes:
-        """Make answers ready for the targets in the bucket of `key`."""
-        good = self._around(key, K, lambda bucket: bucket.good(now))
+    def _prepare(self, bucket: _Bucket, key: int, now: float) -> PreparedNodes:
+        """Make answers ready for the targets in a bucket, that of `key`."""
+        good = bucket.good(now)
+        bucket.borrows = len(good) < K
+        if bucket.borrows:
+            good = self._around(key, K, lambda it: it.good(now))
         until = min((node.heard_at + GOOD_FOR_S for node in good), default=now)
         return PreparedNodes([(it.key, it.contact.compact()) for it in good], K, until=until)
 
-    def _forget_prepared(self) -> None:
-        """Drop every prepared answer, because a node came, went or changed its status."""
+    def _forget_prepared(self, changed: _Bucket) -> None:
+        """Drop the prepared answers that name, or should name, a node of a changed bucket."""
+        changed.prepared = None
         for bucket in self._buckets:
-            bucket.prepared = None
+            if bucket.borrows:
+                bucket.prepared = None
 
     def _refresh(self, node: Node, rtt_s: float, now: float) -> None:
         bucket = self._bucket_of(node.key)
         if not node.is_good(now=now):
-            self._forget_prepared()
+            self._forget_prepared(bucket)
         node.heard_at, node.rtt_s, node.failures = now, rtt_s, 0
         bucket.changed_at = now
 
     def _insert(self, node: Node, now: float) -> bool:
         index = self._index_of(node.key)
         bucket = self._buckets[index]
-        if self._crowds(node.contact.endpoint, bucket.nodes):
+        if self._crowds(node.network, bucket.nodes):
             return False
         if len(bucket.nodes) < K:
             self._add(node, bucket, now)
@@ -356,23 +378,22 @@ class RoutingTable:
         return self._insert_into_full(node, bucket, now)
 
     def _insert_into_full(self, node: Node, bucket: _Bucket, now: float) -> bool:
-        bucket.replacements = [
-            waiting
-            for waiting in bucket.replacements
-            if waiting.contact.endpoint != node.contact.endpoint
-        ][-(REPLACEMENTS_MAX - 1) :]
-        bucket.replacements.append(node)
+        endpoint, waiting = node.contact.endpoint, bucket.replacements
+        waiting.pop(endpoint, None)
+        waiting[endpoint] = node
+        if len(waiting) > REPLACEMENTS_MAX:
+            del waiting[next(iter(waiting))]
         loser = _loser(bucket.nodes, node)
         if loser is None:
             return False
         self._replace(loser, bucket)
         bucket.changed_at = now
-        return self._by_identity.get(_identity(node.contact.endpoint)) is node
+        return self._by_identity.get(node.identity) is node
 
     def _has_room(self, contact: Contact, now: float) -> bool:
         index = self._index_of(int.from_bytes(contact.id))
         bucket = self._buckets[index]
-        if self._crowds(contact.endpoint, bucket.nodes):
+        if self._crowds(_network(contact.endpoint), bucket.nodes):
             return False
         splittable = index == len(self._buckets) - 1
         return (
@@ -387,24 +408,23 @@ class RoutingTable:
         index = len(self._buckets) - 1
         stay = [node for node in last.nodes if shared_prefix(node.contact.id, self.own_id) == index]
         move = [node for node in last.nodes if shared_prefix(node.contact.id, self.own_id) > index]
-        last.nodes = stay
+        last.nodes, last.prepared = stay, None
         self._buckets.append(_Bucket(move, changed_at=last.changed_at))
 
     def _add(self, node: Node, bucket: _Bucket, now: float) -> None:
         bucket.nodes.append(node)
         bucket.changed_at = now
-        self._forget_prepared()
-        self._by_identity[_identity(node.contact.endpoint)] = node
-        network = _network(node.contact.endpoint)
-        if network is not None:
-            self._per_network[network] = self._per_network.get(network, 0) + 1
+        self._forget_prepared(bucket)
+        self._by_identity[node.identity] = node
+        if node.network is not None:
+            self._per_network[node.network] = self._per_network.get(node.network, 0) + 1
 
     def _remove(self, node: Node) -> None:
         bucket = self._bucket_of(node.key)
         bucket.nodes.remove(node)
-        self._forget_prepared()
-        del self._by_identity[_identity(node.contact.endpoint)]
-        network = _network(node.contact.endpoint)
+        self._forget_prepared(bucket)
+        del self._by_identity[node.identity]
+        network = node.network
         if network is not None:
             self._per_network[network] -= 1
             if not self._per_network[network]:
@@ -413,23 +433,21 @@ class RoutingTable:
     def _replace(self, node: Node, bucket: _Bucket) -> None:
         """Let a replacement take the place of a node: a secure one if possible, then the latest."""
         self._remove(node)
-        bucket.replacements.sort(key=lambda waiting: waiting.is_secure)
-        while bucket.replacements:
-            newcomer = bucket.replacements.pop()
-            known = _identity(newcomer.contact.endpoint) in self._by_identity
-            if not known and not self._crowds(newcomer.contact.endpoint, bucket.nodes):
+        waiting = sorted(bucket.replacements.values(), key=lambda it: it.is_secure)
+        bucket.replacements = {it.contact.endpoint: it for it in waiting}
+        for newcomer in reversed(waiting):
+            del bucket.replacements[newcomer.contact.endpoint]
+            known = newcomer.identity in self._by_identity
+            if not known and not self._crowds(newcomer.network, bucket.nodes):
                 self._add(newcomer, bucket, bucket.changed_at)
                 return
 
-    def _crowds(self, endpoint: Endpoint, nodes: Iterable[Node]) -> bool:
+    def _crowds(self, network: bytes | None, nodes: Iterable[Node]) -> bool:
         """Tell whether a party would hold two places in a bucket, or eleven in the table."""
-        network = _network(endpoint)
         held = 0 if network is None else self._per_network.get(network, 0)
         if not held:
             return False
-        return held >= NODES_PER_NETWORK_MAX or any(
-            _network(node.contact.endpoint) == network for node in nodes
-        )
+        return held >= NODES_PER_NETWORK_MAX or any(node.network == network for node in nodes)
 
 
 def _loser(entries: list[Node], newcomer: Node) -> Node | None:
@@ -437,15 +455,16 @@ def _loser(entries: list[Node], newcomer: Node) -> Node | None:
 
     A bad one does, else one whose id is not secure if that of the newcomer is: the slowest of them.
     """
-    bad = next((entry for entry in entries if entry.failures >= FAILURES_BAD), None)
-    if bad is not None or not newcomer.is_secure:
-        return bad
-    insecure = [entry for entry in entries if not entry.is_secure]
-    return max(insecure, key=lambda entry: entry.rtt_s, default=None)
+    slowest: Node | None = None
+    for entry in entries:
+        if entry.failures >= FAILURES_BAD:
+            return entry
+        if not entry.is_secure and (slowest is None or entry.rtt_s > slowest.rtt_s):
+            slowest = entry
+    return slowest if newcomer.is_secure else None
 
 
 def _identity(endpoint: Endpoint) -> bytes:
-    """Return what an entry is unique by: its address if public; a local one may hold many nodes."""
     return address_of(endpoint) if is_global(endpoint) else endpoint
 
 

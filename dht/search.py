@@ -43,7 +43,7 @@ class Purpose(Protocol):
     """What a search is for."""
 
     def question(self, target: bytes) -> Question:
-        """Return what to ask of each node on the way to a target."""
+        """Return what to ask of each node on the way to a target; called once."""
 
     def take(self, sender: Contact, answer: Answer) -> None:
         """Make of an answer what can be made of it."""
@@ -178,6 +178,7 @@ class Search(Generic[PurposeT_co]):
 
     Attributes:
         purpose: What it is for, with the results.
+        target: The 20 bytes searched for.
         lookup: The walk, with its counts of nodes asked, answered and failed; on suspicion it is
             the first of several.
         answers_from_routers: Bootstrap hosts that answered, in order, and the seconds they took.
@@ -197,6 +198,8 @@ class Search(Generic[PurposeT_co]):
         """
         self.purpose = purpose
         self.lookup = lookup
+        self.target = lookup.target
+        self._question = purpose.question(lookup.target)
         self._walk: Lookup | DisjointPaths = lookup
         self._is_judged = False
         self.answers_from_routers: dict[Endpoint, float] = {}
@@ -213,30 +216,26 @@ class Search(Generic[PurposeT_co]):
         known = {*self._routers, *self._routers_met}
         self._routers += [it for it in dict.fromkeys(routers) if it not in known]
 
-    @property
-    def target(self) -> bytes:
-        """The 20 bytes searched for."""
-        return self.lookup.target
-
     def next_request(self) -> Request | None:
         """Return the next router, candidate or node to write to, in this order."""
-        if self._needs_routers:
+        if self._routers and self._needs_routers:
             return Request(self._routers[0], FIND_NODE, {b"target": self.target})
         contact = self._walk.next_query()
-        if contact is None and not self._is_judged and self._walk_is_over:
-            self._is_judged = True
-            self._walk = believed_or_doubled(self.lookup)
-            contact = self._walk.next_query()
         if contact is not None:
-            return Request(contact.endpoint, *self.purpose.question(self.target))
+            method, arguments = self._question
+            return Request(contact.endpoint, method, arguments)
         if not self._walk_is_over:
             return None
+        if not self._is_judged:
+            self._is_judged = True
+            self._walk = believed_or_doubled(self.lookup)
+            return self.next_request()
         writes = self._prepared_writes()
         return writes[0] if writes else None
 
     def sent(self, request: Request) -> None:
         """Note that the request that `next_request` gave went out."""
-        if self._needs_routers:
+        if self._routers and self._needs_routers:
             router = self._routers.pop(0)
             self._routers_open[router] += 1
             self._routers_met[router] += 1
@@ -333,7 +332,7 @@ class Search(Generic[PurposeT_co]):
 
     @property
     def _walk_is_over(self) -> bool:
-        return not self._needs_routers and not self._awaits_routers and self._walk.is_done
+        return self._walk.is_done and not self._awaits_routers and not self._needs_routers
 
     @property
     def _needs_routers(self) -> bool:

@@ -129,11 +129,14 @@ class Suspicion:
 
     def _identify(self, sender: Contact, now: float) -> None:
         """Note under which id an endpoint has answered; whoever shows a third is ignored."""
-        before = self._shown.recall(sender.endpoint, now=now) or ()
-        others = [it for it in before if it[0] != sender.id and it[1] + IDS_WITHIN_S > now]
-        self._shown.note(sender.endpoint, (*others, (sender.id, now)), now=now)
+        id, endpoint = sender
+        before = self._shown.recall(endpoint, now=now)
+        if before is None or (len(before) == 1 and before[0][0] == id):
+            return self._shown.note(endpoint, ((id, now),), now=now)
+        others = [it for it in before if it[0] != id and it[1] + IDS_WITHIN_S > now]
+        self._shown.note(endpoint, (*others, (id, now)), now=now)
         if len(others) >= IDS_MAX and self.applies(Rule.CHANGING_IDS):
-            self._ignored.note(sender.endpoint, None, now=now)
+            self._ignored.note(endpoint, None, now=now)
 
     def believable(
         self, answer: Answer, sender: Contact, target: bytes | None, *, now: float
@@ -154,7 +157,9 @@ class Suspicion:
             peers = []
         if len(peers) >= SAME_PEERS_MIN and target is not None:
             peers = self._unless_same(peers, sender.endpoint, target, now)
-        contacts = self._of_one_id(answer.contacts)
+        contacts = answer.contacts
+        if len({contact.endpoint[:-2] for contact in contacts}) < len(contacts):
+            contacts = self._of_one_id(contacts)
         if contacts is answer.contacts and peers is answer.peers:
             return answer
         return answer._replace(contacts=contacts, peers=peers)
@@ -165,8 +170,6 @@ class Suspicion:
         None of the ids can be told from the right one, and asking under a wrong id would cost the
         lookup a node that somebody else may name properly.
         """
-        if len({address_of(contact.endpoint) for contact in contacts}) == len(contacts):
-            return contacts  # Nearly always.
         ids: defaultdict[bytes, set[NodeId]] = defaultdict(set)
         for contact in contacts:
             ids[contact.endpoint].add(contact.id)

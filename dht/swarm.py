@@ -10,8 +10,9 @@ Spec: BEP 5 "get_peers"; BEP 33 (one entry an address, "noseed", filters).
 """
 
 import random
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final, NamedTuple, cast
 
 from dht.bloom import AddressFilter
 from dht.contact import Endpoint, address_of
@@ -32,6 +33,12 @@ class StoredPeer(NamedTuple):
     endpoint: Endpoint
     seed: bool
     expires_at: float
+
+
+_stored: Final = cast(
+    Callable[[tuple[Endpoint, bool, float]], StoredPeer], partial(tuple.__new__, StoredPeer)
+)
+"""Makes a `StoredPeer` of a tuple in half the time: one is made for every announce."""
 
 
 class SwarmFilters(NamedTuple):
@@ -70,7 +77,7 @@ class Swarm:
         """Keep a peer for `PEER_LIFETIME_S`; it replaces what was known of its address."""
         address = address_of(peer)
         before = self._peers.pop(address, None)
-        self._peers[address] = StoredPeer(peer, seed, now + PEER_LIFETIME_S)
+        self._peers[address] = _stored((peer, seed, now + PEER_LIFETIME_S))
         if before is None or before.endpoint != peer or before.seed is not seed:
             self._forget_views()
 

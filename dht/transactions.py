@@ -7,9 +7,9 @@ lately, so that a fast network is used fast and a slow one is not called dead.
 Spec: BEP 5 "KRPC Protocol"; two-stage timeouts as in libtorrent and mldht.
 """
 
-import heapq
 import random
 from collections import deque
+from heapq import heappop, heappush
 from itertools import count
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -31,7 +31,7 @@ FAIL_FACTOR: Final = 5.0
 
 _IDS_DRAWN: Final = 64
 _SAMPLES: Final = 256
-_SAMPLES_PER_ESTIMATE: Final = 16
+_ESTIMATE_AFTER: Final = 16
 _SLOW_QUANTILE: Final = 0.9
 _SLOW_MARGIN: Final = 1.2
 
@@ -39,28 +39,34 @@ Owner = TypeVar("Owner")
 
 
 class RoundTrips:
-    """The round trips seen lately, and the two deadlines that follow from them."""
+    """The round trips seen lately, and the two deadlines that follow from them.
+
+    Attributes:
+        slow_s: Seconds until a query is slow.
+        fail_s: Seconds until it has failed.
+    """
 
     def __init__(self) -> None:
         """Start with the patience of somebody who knows nothing."""
         self._samples: deque[float] = deque(maxlen=_SAMPLES)
-        self._until_estimate = _SAMPLES_PER_ESTIMATE
+        self._until_estimate = _ESTIMATE_AFTER
         self.slow_s = 1.0
-
-    @property
-    def fail_s(self) -> float:
-        """Seconds until a query has failed."""
-        return min(max(self.slow_s * FAIL_FACTOR, FAIL_MIN_S), FAIL_MAX_S)
+        self.fail_s = self.slow_s * FAIL_FACTOR
 
     def observe(self, rtt_s: float) -> None:
         """Note the round trip of an answer, in seconds."""
         self._samples.append(rtt_s)
         self._until_estimate -= 1
         if self._until_estimate <= 0:
-            self._until_estimate = _SAMPLES_PER_ESTIMATE
-            ordered = sorted(self._samples)
-            usual = ordered[int(len(ordered) * _SLOW_QUANTILE)]
-            self.slow_s = min(max(usual * _SLOW_MARGIN, SLOW_MIN_S), SLOW_MAX_S)
+            self._estimate()
+
+    def _estimate(self) -> None:
+        ordered = sorted(self._samples)
+        usual = ordered[int(len(ordered) * _SLOW_QUANTILE)]
+        self.slow_s = min(max(usual * _SLOW_MARGIN, SLOW_MIN_S), SLOW_MAX_S)
+        self.fail_s = min(max(self.slow_s * FAIL_FACTOR, FAIL_MIN_S), FAIL_MAX_S)
+        # The next when a quarter is new: to sort all for each would cost more than to send a query.
+        self._until_estimate = max(_ESTIMATE_AFTER, len(ordered) // 4)
 
 
 class Transaction(Generic[Owner]):
@@ -125,12 +131,10 @@ class Transactions(Generic[Owner]):
         if len(self._open) >= IN_FLIGHT_MAX:
             raise QueryRefused("too many queries in flight")
         id = self._draw_id()
-        while id in self._open:
-            id = self._draw_id()
         trips = self.round_trips
         transaction = Transaction(id, endpoint, owner, sent_at=now, fails_at=now + trips.fail_s)
         self._open[id] = transaction
-        self._push(now + trips.slow_s, False, transaction)
+        heappush(self._deadlines, (now + trips.slow_s, next(self._serial), False, transaction))
         return transaction
 
     def match(self, source: Endpoint, id: bytes, *, now: float) -> Transaction[Owner] | None:
@@ -161,32 +165,35 @@ class Transactions(Generic[Owner]):
         """Take the deadlines that have passed, in order."""
         passed = []
         while self._deadlines and self._deadlines[0][0] <= now:
-            _, _, hard, transaction = heapq.heappop(self._deadlines)
+            _, _, hard, transaction = heappop(self._deadlines)
             if not transaction.open:
                 continue
             if hard:
                 transaction.open = False
                 del self._open[transaction.id]
             else:
-                self._push(transaction.fails_at, True, transaction)
+                heappush(
+                    self._deadlines, (transaction.fails_at, next(self._serial), True, transaction)
+                )
             passed.append(Expiry(transaction, hard))
         return passed
 
     def next_deadline(self) -> float:
         """Return when `expire` has something to do, in monotonic seconds; infinity if never."""
         while self._deadlines and not self._deadlines[0][3].open:
-            heapq.heappop(self._deadlines)
+            heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else float("inf")
 
     def _draw_id(self) -> bytes:
-        if not self._ids:
-            # Drawn in bulk: to ask the system for each would cost as much as the rest of a query.
-            drawn = self._rng.randbytes(TRANSACTION_ID_BYTES * _IDS_DRAWN)
-            self._ids = [
-                drawn[i : i + TRANSACTION_ID_BYTES]
-                for i in range(0, len(drawn), TRANSACTION_ID_BYTES)
-            ]
-        return self._ids.pop()
-
-    def _push(self, at: float, hard: bool, transaction: Transaction[Owner]) -> None:
-        heapq.heappush(self._deadlines, (at, next(self._serial), hard, transaction))
+        """Draw an id that is not in use."""
+        while True:
+            if not self._ids:
+                # In bulk: to ask the system for each would cost as much as the rest of a query.
+                drawn = self._rng.randbytes(TRANSACTION_ID_BYTES * _IDS_DRAWN)
+                self._ids = [
+                    drawn[i : i + TRANSACTION_ID_BYTES]
+                    for i in range(0, len(drawn), TRANSACTION_ID_BYTES)
+                ]
+            id = self._ids.pop()
+            if id not in self._open:
+                return id

@@ -25,6 +25,7 @@ from dht.krpc import (
 from dht.peerstore import PeerStore
 from dht.services import Method, bytes_of
 from dht.services.nodes import Directory
+from dht.swarm import Swarm
 from dht.tokens import Tokens
 
 VALUES_MAX: Final = 50
@@ -64,25 +65,27 @@ class PeerService:
     def _get_peers(self, query: Query, source: Endpoint, now: float) -> dict[bytes, BValue]:
         info_hash = InfoHash(id_argument(query, b"info_hash"))
         values = self._directory.nodes(query, info_hash, now)
-        family, address = self._directory.family, address_of(source)
-        if flag_argument(query, b"scrape"):
-            self._add_filters(values, info_hash, now)
-        if self._store.has_room(info_hash, address, family, now=now):
+        address = address_of(source)
+        swarm = self._store.swarm(info_hash, self._directory.family, now=now)
+        if self._store.takes(swarm, address):
             values[b"token"] = self._tokens.make(address, info_hash, now=now)
-        room = DATAGRAM_MAX - _FRAME_BYTES - len(query.transaction_id) - bytes_of(values)
-        count = min(VALUES_MAX, max(0, room) // _VALUE_BYTES[family])
-        noseed = flag_argument(query, b"noseed")
-        peers = self._store.sample(info_hash, family, count, self._dice, noseed=noseed, now=now)
-        if peers:
-            values[b"values"] = list(peers)
+        if swarm is not None:
+            self._tell_of(swarm, query, values)
         return values
 
-    def _add_filters(self, values: dict[bytes, BValue], info_hash: InfoHash, now: float) -> None:
-        """Tell of the size of a swarm, if there is one. Spec: BEP 33 "BFsd", "BFpe"."""
-        family = self._directory.family
-        filters = self._store.filters(info_hash, family, now=now)
-        if filters is None:
-            return
+    def _tell_of(self, swarm: Swarm, query: Query, values: dict[bytes, BValue]) -> None:
+        """Name as many peers of a swarm as there is room for."""
+        if flag_argument(query, b"scrape"):
+            self._add_filters(swarm, values)
+        room = DATAGRAM_MAX - _FRAME_BYTES - len(query.transaction_id) - bytes_of(values)
+        count = min(VALUES_MAX, max(0, room) // _VALUE_BYTES[self._directory.family])
+        peers = swarm.sample(count, self._dice, noseed=flag_argument(query, b"noseed"))
+        if peers:
+            values[b"values"] = list(peers)
+
+    def _add_filters(self, swarm: Swarm, values: dict[bytes, BValue]) -> None:
+        """Tell of the size of a swarm. Spec: BEP 33 "BFsd", "BFpe"."""
+        family, filters = self._directory.family, swarm.filters()
         if all(key in values for key in NODES_KEYS.values()):
             # Filters and the nodes of both families are too much for one datagram.
             del values[NODES_KEYS[Family.IPV6 if family is Family.IPV4 else Family.IPV4]]
@@ -90,13 +93,13 @@ class PeerService:
         values[b"BFpe"] = filters.leechers.to_bytes()
 
     def _announce_peer(self, query: Query, source: Endpoint, now: float) -> dict[bytes, BValue]:
-        info_hash = InfoHash(id_argument(query, b"info_hash"))
+        info_hash, address = InfoHash(id_argument(query, b"info_hash")), address_of(source)
         token = query.arguments.get(b"token")
         if not isinstance(token, bytes) or not self._tokens.is_valid(
-            token, address_of(source), info_hash, now=now
+            token, address, info_hash, now=now
         ):
             raise BadQuery("bad token")
-        peer = Endpoint(address_of(source) + port_argument(query, source).to_bytes(2))
+        peer = Endpoint(address + port_argument(query, source).to_bytes(2))
         # A full store still says yes: the token promised as much, and BEP 33 limits by withholding
         # tokens.
         self._store.announce(info_hash, peer, seed=flag_argument(query, b"seed"), now=now)

@@ -74,8 +74,8 @@ class SampleService:
         if has_changed if self._is_whole else now >= self._renew_at:
             self._renew(now)
         elif has_changed:
-            family, holds = self._directory.family, self._store.holds
-            self._show([it for it in self._subset if holds(it, family, now=now)])
+            family, swarm = self._directory.family, self._store.swarm
+            self._show([it for it in self._subset if swarm(it, family, now=now) is not None])
 
     def _renew(self, now: float) -> None:
         hashes = self._store.info_hashes(self._directory.family, now=now)

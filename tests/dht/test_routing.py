@@ -378,6 +378,29 @@ def test_the_closest_are_the_closest(seed: int, size: int, count: int) -> None:
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32))
+def test_after_any_event_the_nearest_good_nodes_are_named(seed: int) -> None:
+    """Answers are prepared for each bucket, and must not outlive what they were made of."""
+    rng = random.Random(seed)
+    table = fresh_table(random_id(rng))
+    known = [Contact(random_id(rng), loopback(serial)) for serial in range(80)]
+    for step in range(200):
+        now = step * 20.0
+        it, target = rng.choice(known), rng.choice(known).id
+        match rng.randrange(4):
+            case 0:
+                table.failed(it.endpoint)
+            case 1:
+                table.queried(it, now=now)
+            case _:
+                answered(table, it, now=now)
+        good = [node.contact for node in table if node.is_good(now=now)]
+        nearest = sorted(good, key=lambda it: distance(it.id, target))[:K]
+        named = decode_contacts(table.nearest_compact(target, now=now), Family.IPV4)
+        assert set(named) == set(nearest)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32))
 def test_a_table_under_random_events_keeps_its_promises(seed: int) -> None:
     rng = random.Random(seed)
     table = fresh_table()
