@@ -2,13 +2,15 @@
 
 A name is harmless until it is resolved: then it may turn out to be the router at home. So what the
 name service says passes the same rule as every address a stranger tells us, each time. Look-ups run
-in threads, of which few are spent; what was looked up is remembered for some minutes, and one
-look-up serves all who want the name meanwhile, since the links of a batch name the same trackers
-over and over.
+in threads, of which few are spent, and none of those that everybody shares: a silent name service
+keeps its thread long after nobody waits any more. What was looked up is remembered for some
+minutes, and one look-up serves all who want the name meanwhile, since the links of a batch name the
+same trackers over and over.
 """
 
 import socket
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -41,7 +43,7 @@ class HostNames:
     def __init__(self, reach: Reach) -> None:
         """Start with nothing remembered."""
         self._reach = reach
-        self._slots = trio.CapacityLimiter(AT_ONCE)
+        self._threads = trio.CapacityLimiter(AT_ONCE)
         self._known: OrderedDict[str, tuple[float, tuple[str, ...]]] = OrderedDict()
         self._under_way: dict[str, trio.Event] = {}
 
@@ -100,11 +102,41 @@ class HostNames:
             self._known.popitem(last=False)
 
     async def _ask(self, name: str) -> tuple[str, ...]:
-        async with self._slots:
-            with trio.move_on_after(TIMEOUT_S):
-                try:
-                    answers = await trio.socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-                except (OSError, UnicodeError):
-                    return ()
-                return tuple(dict.fromkeys(str(address[0]) for *_, address in answers))
+        patience = trio.CancelScope()
+
+        def begin() -> None:
+            patience.deadline = trio.current_time() + TIMEOUT_S
+
+        with patience:
+            try:
+                return await ask_system(name, self._threads, begin)
+            except (OSError, UnicodeError):
+                return ()
         return ()
+
+
+async def ask_system(
+    name: str, threads: trio.CapacityLimiter, begin: Callable[[], None]
+) -> tuple[str, ...]:
+    """Ask the name service of the system, in a thread.
+
+    Args:
+        name: What to look up.
+        threads: One of its places is held for as long as the thread lives, which may be longer than
+            this call: it cannot be stopped.
+        begin: Called when there is a place, so that it is now that the name service is asked.
+
+    Returns:
+        Literal addresses, each once.
+
+    Raises:
+        OSError: The name service knows none.
+        UnicodeError: No name service takes such a name.
+    """
+
+    def ask() -> tuple[str, ...]:
+        trio.from_thread.run_sync(begin)
+        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        return tuple(dict.fromkeys(str(address[0]) for *_, address in answers))
+
+    return await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=threads)

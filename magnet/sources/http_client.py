@@ -2,10 +2,11 @@
 
 A name is resolved here and the connection made to the very address that was checked, so that the
 name service cannot give one answer to the check and another to the connection; certificates are
-still checked against the name. Redirects are followed by hand, each through the same checks, and
-never from the wide world to a local address or from https to http. Everything is bounded: time,
-length of the body before and after it is unpacked, and the number of redirects. No cookies are
-kept, no proxy is taken from the environment, and a connection serves one request.
+still checked against the name. Redirects are followed by hand, each through the same checks (of the
+port, too, or one would lead us to somebody's mail server), and never from the wide world to a local
+address or from https to http. Everything is bounded: time, length of the body before and after it
+is unpacked, and the number of redirects. No cookies are kept, no proxy is taken from the
+environment, and a connection serves one request.
 
 Spec: RFC 9110; RFC 9112.
 """
@@ -28,7 +29,7 @@ from magnet.hosts import HostPort, host_port
 from magnet.sources.hostnames import HostNames
 from magnet.sources.reach import Reach
 from magnet.text import printable
-from magnet.urls import SOURCE_SCHEMES, check_url
+from magnet.urls import SOURCE_SCHEMES, check_port, check_url
 
 REDIRECTS_MAX: Final = 5
 """Redirects followed; more is a loop."""
@@ -86,6 +87,33 @@ class _Target(NamedTuple):
         )
 
 
+class _Patience:
+    """How long a fetch may take; while it waits for our own leave to go on, no time passes.
+
+    Attributes:
+        scope: Is cancelled when the time is over.
+        asking: Called whenever a request goes out.
+    """
+
+    def __init__(self, timeout_s: float, asking: Callable[[], None]) -> None:
+        self.scope = trio.CancelScope(deadline=trio.current_time() + timeout_s)
+        self.asking = asking
+
+    async def wait(self, leave: Awaitable[None]) -> None:
+        left_s = self.scope.deadline - trio.current_time()
+        self.scope.deadline = float("inf")
+        await leave
+        self.scope.deadline = trio.current_time() + left_s
+
+
+class _Demand(NamedTuple):
+    """What is wanted of a fetch, as the arguments of `HttpClient.get`."""
+
+    bytes_max: int
+    family: Family | None
+    patience: _Patience
+
+
 class HttpClient:
     """Made by `open_http_client`."""
 
@@ -107,22 +135,31 @@ class HttpClient:
         self._long_bodies = trio.Semaphore(LONG_BODIES_MAX)
 
     async def get(
-        self, url: str, *, bytes_max: int, timeout_s: float, family: Family | None = None
+        self,
+        url: str,
+        *,
+        bytes_max: int,
+        timeout_s: float,
+        family: Family | None = None,
+        asking: Callable[[], None] = lambda: None,
     ) -> bytes:
         """Fetch a body.
 
         Args:
             url: An http or https URL.
             bytes_max: How long the body may be, unpacked too.
-            timeout_s: Seconds for everything, once there is a place for a connection.
+            timeout_s: Seconds for everything but our own queues: the wait for a place among the
+                connections, and for admission.
             family: The address family to go by; either if None.
+            asking: Called whenever a request goes out, after our own queues.
 
         Raises:
             SourceError: It could not be had; the fault says why.
         """
         async with self._for_short if bytes_max <= SHORT_BYTES else self._for_long:
-            with trio.move_on_after(timeout_s):
-                return await self._follow(url, bytes_max, family)
+            patience = _Patience(timeout_s, asking)
+            with patience.scope:
+                return await self._follow(url, _Demand(bytes_max, family, patience))
         raise SourceError(SourceFault.TIMEOUT, f"no whole answer in {timeout_s:.0f} s")
 
     async def aclose(self) -> None:
@@ -130,17 +167,17 @@ class HttpClient:
         for transport in self._transports.values():
             await transport.aclose()
 
-    async def _follow(self, url: str, bytes_max: int, family: Family | None) -> bytes:
+    async def _follow(self, url: str, demand: _Demand) -> bytes:
         target = self._checked(url)
         has_been_global = False
         for _ in range(REDIRECTS_MAX + 1):
-            ends = await self._ends(target.host, family)
+            ends = await self._ends(target.host, demand.family)
             if has_been_global:
                 ends = [it for it in ends if is_global(it)]
             if not ends:
                 raise SourceError(SourceFault.NOT_ALLOWED, "led from the wide world to here")
             has_been_global = is_global(ends[0])
-            body = await self._exchange(target, ends, bytes_max)
+            body = await self._exchange(target, ends, demand)
             if isinstance(body, bytes):
                 return body
             target = self._redirected(target, body)
@@ -153,21 +190,24 @@ class HttpClient:
             raise SourceError(SourceFault.NO_ADDRESS, f"no address of the family: {host.host}")
         return ends
 
-    async def _exchange(self, target: _Target, ends: list[Endpoint], bytes_max: int) -> bytes | str:
+    async def _exchange(
+        self, target: _Target, ends: list[Endpoint], demand: _Demand
+    ) -> bytes | str:
         """Ask at the first address that can be connected to; return the body or where to go."""
         *others, last = ends
         for end in others:
             try:
-                return await self._ask(target, end, bytes_max)
+                return await self._ask(target, end, demand)
             except SourceError as error:
                 if error.fault is not SourceFault.UNREACHABLE:
                     raise
-        return await self._ask(target, last, bytes_max)
+        return await self._ask(target, last, demand)
 
-    async def _ask(self, target: _Target, end: Endpoint, bytes_max: int) -> bytes | str:
-        await self._admission(end)
+    async def _ask(self, target: _Target, end: Endpoint, demand: _Demand) -> bytes | str:
+        await demand.patience.wait(self._admission(end))
+        demand.patience.asking()
         with _translated_errors():
-            return await self._converse(target, end, bytes_max)
+            return await self._converse(target, end, demand.bytes_max)
 
     async def _converse(self, target: _Target, end: Endpoint, bytes_max: int) -> bytes | str:
         response = await self._transport(family_of(end)).handle_async_request(_request(target, end))
@@ -202,6 +242,7 @@ class HttpClient:
             scope = self._reach.scope_towards(parts.hostname or "")
             checked = check_url(url, SOURCE_SCHEMES, scope)
             port = parts.port or _DEFAULT_PORTS[parts.scheme]
+            check_port(port)
             return _Target(checked, parts.scheme, host_port(parts.hostname or "", port, scope))
         except ValueError as error:
             words = printable(str(error), WORDS_BYTES_MAX)

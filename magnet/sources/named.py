@@ -12,15 +12,15 @@ from contextlib import asynccontextmanager
 from random import SystemRandom
 
 from dht.contact import Endpoint, Family
-from magnet.sources.announce import PORT_CLOSED
 from magnet.sources.exact import exact_sources
 from magnet.sources.hostnames import HostNames
 from magnet.sources.http_client import Admission, HttpClient, open_http_client
 from magnet.sources.named_peers import NamedPeersSource
 from magnet.sources.reach import Reach
 from magnet.sources.source import PeerSource, Wanted
-from magnet.sources.tracker_pool import TrackerPool, open_tracker_pool
-from magnet.sources.trackers import tracker_sources
+from magnet.sources.trackers.announce import PORT_CLOSED
+from magnet.sources.trackers.pool import TrackerPool, open_tracker_pool
+from magnet.sources.trackers.source import tracker_sources
 
 
 class NamedSources:

@@ -13,7 +13,7 @@ from dht.node import Node
 from magnet.sources.dht import DhtSource
 from magnet.sources.http_client import Admission
 from magnet.sources.link import LinkSource
-from magnet.sources.lsd import open_neighbourhood
+from magnet.sources.lsd.source import open_neighbourhood
 from magnet.sources.named import open_named_sources
 from magnet.sources.source import DHT, PeerSource, Wanted
 

@@ -37,7 +37,7 @@ from magnet.peer.ut_pex import (
     decode_pex_message,
     encode_pex_message,
 )
-from magnet.sources.lsd_message import (
+from magnet.sources.lsd.message import (
     GROUPS,
     LocalSearch,
     decode_local_search,

@@ -9,7 +9,7 @@ from dht.bencode import encode
 from dht.contact import Family, endpoint
 from dht.keyspace import InfoHash
 from magnet.errors import SourceError
-from magnet.sources.announce import (
+from magnet.sources.trackers.announce import (
     INTERVAL_MAX_S,
     INTERVAL_MIN_S,
     WANTED_MAX,
@@ -17,9 +17,9 @@ from magnet.sources.announce import (
     Announced,
     Event,
 )
-from magnet.sources.http_tracker import decode_announced, decode_scraped
-from magnet.sources.udp_exchange import UdpExchange
-from magnet.sources.udp_tracker import Scraped, decode_response
+from magnet.sources.trackers.http import decode_announced, decode_scraped
+from magnet.sources.trackers.udp_exchange import UdpExchange
+from magnet.sources.trackers.udp import Scraped, decode_response
 from scripts.fuzzers.fuzzing import Subject, run
 from scripts.fuzzers.mutation import Mutator
 

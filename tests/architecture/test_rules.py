@@ -107,7 +107,7 @@ def test_entrance_rule_refuses(importer: str, text: str) -> None:
     [
         ("dht.bencode", "import bencode2"),
         ("dht.node", "import trio.lowlevel"),
-        ("magnet.sources.lsd", "import trio"),
+        ("magnet.sources.lsd.source", "import trio"),
         ("magnet.cli.progress", "from rich.progress import Progress"),
         ("dht.routing", "import hashlib\nfrom collections import abc"),
     ],

@@ -25,7 +25,7 @@ from magnet.metainfo.torrent import build_torrent
 from magnet.resolve.report import Report
 from magnet.resolve.resolver import open_resolver
 from magnet.seeder import open_seeder
-from magnet.sources.lsd import open_neighbourhood
+from magnet.sources.lsd.source import open_neighbourhood
 from magnet.uri import MagnetLink, format_magnet
 from tests.interop.client import open_client
 

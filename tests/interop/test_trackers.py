@@ -17,13 +17,13 @@ from magnet.metainfo.info import Version
 from magnet.metainfo.torrent import parse_torrent
 from magnet.resolve.report import Report
 from magnet.resolve.resolver import open_resolver
-from magnet.sources.announce import Announce, Counts, Event
 from magnet.sources.hostnames import HostNames
 from magnet.sources.http_client import open_http_client
 from magnet.sources.reach import Reach
-from magnet.sources.tracker_lines import HttpLine, Line, UdpLine
-from magnet.sources.tracker_url import parse_tracker_url
-from magnet.sources.udp_client import open_udp_client
+from magnet.sources.trackers.announce import Announce, Counts, Event
+from magnet.sources.trackers.lines import HttpLine, Line, UdpLine
+from magnet.sources.trackers.udp_client import open_udp_client
+from magnet.sources.trackers.url import parse_tracker_url
 from magnet.uri import MagnetLink, parse_magnet
 from tests.interop.client import TCP_ONLY, open_client
 from tests.interop.trackers import TRACKERS, OpenTracker

@@ -19,7 +19,7 @@ import trio
 
 from dht.background import open_background
 from dht.keyspace import InfoHash
-from magnet.sources.udp_tracker import encode_connect
+from magnet.sources.trackers.udp import encode_connect
 from tests.magnet.sources.servers import Swarms, http_tracker, open_udp_tracker, open_web_server
 
 STARTED_S: Final = 10.0

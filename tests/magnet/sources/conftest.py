@@ -8,6 +8,7 @@ import trio
 from dht.contact import Endpoint, Family, endpoint
 from dht.keyspace import InfoHash
 from dht.testnet import LOOPBACK
+from magnet.sources import hostnames
 from magnet.sources.hostnames import HostNames
 from magnet.sources.http_client import HttpClient, open_http_client
 from magnet.sources.reach import Reach
@@ -46,7 +47,7 @@ class Findings:
         return self.peers
 
 
-class NameService(trio.abc.HostnameResolver):
+class NameService:
     """Knows what a test tells it; the system is not asked."""
 
     def __init__(self) -> None:
@@ -54,17 +55,17 @@ class NameService(trio.abc.HostnameResolver):
         self.asked: list[str] = []
         self.is_silent = False
 
-    async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):  # type: ignore[no-untyped-def]
-        name = host.decode() if isinstance(host, bytes) else host
-        self.asked.append(name)
-        if self.is_silent:
-            await trio.sleep_forever()
-        if name not in self.names:
-            raise OSError("no such name")
-        return [(0, 0, 0, "", (it, 0)) for it in self.names[name]]
-
-    async def getnameinfo(self, sockaddr, flags):  # type: ignore[no-untyped-def]
-        raise NotImplementedError
+    async def ask(
+        self, name: str, threads: trio.CapacityLimiter, begin: Callable[[], None]
+    ) -> tuple[str, ...]:
+        async with threads:
+            begin()
+            self.asked.append(name)
+            if self.is_silent:
+                await trio.sleep_forever()
+            if name not in self.names:
+                raise OSError("no such name")
+            return tuple(dict.fromkeys(self.names[name]))
 
 
 @pytest.fixture(params=Family, ids=lambda family: LOOPBACK[family])
@@ -84,11 +85,10 @@ def reach() -> Reach:
 
 
 @pytest.fixture
-async def name_service() -> AsyncIterator[NameService]:
+def name_service(monkeypatch: pytest.MonkeyPatch) -> NameService:
     service = NameService()
-    before = trio.socket.set_custom_hostname_resolver(service)
-    yield service
-    trio.socket.set_custom_hostname_resolver(before)
+    monkeypatch.setattr(hostnames, "ask_system", service.ask)
+    return service
 
 
 @pytest.fixture

@@ -1,11 +1,15 @@
 """Names that lead nowhere, or where they must not, and names that lead somewhere."""
 
+import socket
+import threading
+
 import pytest
 import trio.testing
 
 from dht.contact import Family, endpoint
 from magnet.errors import SourceError, SourceFault
 from magnet.hosts import HostPort
+from magnet.sources import hostnames
 from magnet.sources.hostnames import (
     ADDRESSES_MAX,
     AT_ONCE,
@@ -13,6 +17,7 @@ from magnet.sources.hostnames import (
     REMEMBERED_S,
     TIMEOUT_S,
     HostNames,
+    ask_system,
 )
 from magnet.sources.reach import Reach
 from tests.magnet.sources.conftest import NameService
@@ -37,6 +42,36 @@ async def test_name_without_address(names: HostNames) -> None:
 
 async def test_name_that_no_name_service_takes(names: HostNames) -> None:
     assert await fault_of(names, HostPort("a" * 64 + ".example", 1)) is SourceFault.NO_ADDRESS
+
+
+async def test_name_that_the_system_does_not_take() -> None:
+    with pytest.raises(UnicodeError):
+        await ask_system("a" * 64 + ".example", trio.CapacityLimiter(1), lambda: None)
+
+
+async def test_silent_system_keeps_no_threads_that_others_need(
+    names: HostNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(hostnames, "ask_system", ask_system)
+    monkeypatch.setattr(hostnames, "TIMEOUT_S", 0.01)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(10) and [])
+    try:
+        async with trio.open_nursery() as nursery:
+            for number in range(AT_ONCE):
+                nursery.start_soon(fault_of, names, HostPort(f"s{number}.example", 1))
+        shared = trio.to_thread.current_default_thread_limiter()
+        assert shared.borrowed_tokens == 0
+        assert names._threads.borrowed_tokens == AT_ONCE
+    finally:
+        over.set()
+
+
+async def test_system_is_asked(names: HostNames, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hostnames, "ask_system", ask_system)
+    rows = [(0, 0, 0, "", ("8.8.8.8", 0))] * 2
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: rows)
+    assert await names.look_up(PEER) == {Family.IPV4: [endpoint("8.8.8.8", 6881)]}
 
 
 async def test_silent_name_service(

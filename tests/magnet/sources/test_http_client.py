@@ -70,6 +70,7 @@ async def serving(answer: bytes | Respond | None) -> AsyncIterator[str]:
         "http://8.8.8.8/x",
         "http://192.168.1.1/x",
         "http://[fe80::1%25eth0]/x",
+        "http://127.0.0.1:25/x",
         "http://127.1/x",
         "http://a b/x",
         "http://[::1/x",
@@ -179,6 +180,8 @@ async def test_redirects_in_a_circle(client: HttpClient) -> None:
         "http://[::1/",
         "//a b/",
         "http://h:99999/",
+        "http://127.0.0.1:25/",
+        "//127.0.0.1:53/",
     ],
 )
 async def test_redirect_astray(client: HttpClient, location: str) -> None:
@@ -220,6 +223,30 @@ async def test_redirect_from_the_wide_world_into_our_network(
     assert error.fault is SourceFault.NOT_ALLOWED
     assert error.detail == "led from the wide world to here"
     assert asked == [endpoint("8.8.8.8", 80)]
+
+
+async def test_wait_for_our_own_leave_is_no_fault_of_the_server(
+    reach: Reach, names: HostNames, autojump_clock: trio.testing.MockClock
+) -> None:
+    autojump_clock.autojump_threshold = 0.02
+    asked_at: list[float] = []
+
+    async def admit_late(_: Endpoint) -> None:
+        await trio.sleep(100)
+
+    async with open_http_client(reach, names, admit_late) as client:
+        async with serving(response(BODY)) as url:
+            body = await client.get(
+                url,
+                bytes_max=1_000,
+                timeout_s=5,
+                asking=lambda: asked_at.append(trio.current_time()),
+            )
+        async with serving(None) as url:
+            assert (await error_of(client, url, timeout_s=2)).fault is SourceFault.TIMEOUT
+    assert body == BODY
+    assert asked_at == [pytest.approx(100, abs=1)]
+    assert trio.current_time() == pytest.approx(202, abs=2)
 
 
 async def test_server_that_stops_speaking(

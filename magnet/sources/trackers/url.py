@@ -7,16 +7,10 @@ from magnet.errors import SourceError, SourceFault
 from magnet.hosts import HostPort, host_port
 from magnet.sources.reach import Reach
 from magnet.text import printable
-from magnet.urls import check_url, without_userinfo
+from magnet.urls import check_port, check_url, without_userinfo
 
 SCHEMES: Final = frozenset(["http", "https", "udp"])
 """Those that we speak; WebTorrent's `ws` and `wss` lead to browsers only."""
-
-PRIVILEGED_PORTS: Final = frozenset([80, 443])
-"""The only ports below `PORT_MIN` that a tracker may have: behind the others are mail, names and
-other services, to which a link must not make us write."""
-
-PORT_MIN: Final = 1_024
 
 OUR_PARAMETERS: Final = frozenset(
     [
@@ -75,11 +69,10 @@ def parse_tracker_url(url: str, reach: Reach) -> TrackerUrl:
         scope = reach.scope_towards(parts.hostname or "")
         checked = check_url(url, SCHEMES, scope)
         port = parts.port or _DEFAULT_PORTS[parts.scheme]
+        check_port(port)
         host = host_port(parts.hostname or "", port, scope)
     except ValueError as error:
         raise _refusal(str(error)) from error
-    if port < PORT_MIN and port not in PRIVILEGED_PORTS:
-        raise _refusal(f"port {port}")
     if OUR_PARAMETERS & {part.partition("=")[0].lower() for part in parts.query.split("&")}:
         raise _refusal("its URL has parameters that are ours to set")
     return TrackerUrl(checked, parts.scheme, host)

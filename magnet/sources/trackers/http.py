@@ -16,7 +16,7 @@ from dht.contact import PORT_MAX, Endpoint, Family, endpoint
 from dht.errors import MalformedBencode
 from dht.keyspace import ID_BYTES, InfoHash
 from magnet.errors import SourceError, SourceFault
-from magnet.sources.announce import (
+from magnet.sources.trackers.announce import (
     LEFT_UNKNOWN,
     WANTED_MAX,
     Announce,

@@ -1,8 +1,8 @@
 """When torrents are announced to neighbours: bounds first."""
 
 from dht.keyspace import InfoHash
-from magnet.sources.lsd_message import HASHES_MAX
-from magnet.sources.lsd_schedule import BURST, GAP_S, REPEAT_S, AnnounceSchedule
+from magnet.sources.lsd.message import HASHES_MAX
+from magnet.sources.lsd.schedule import BURST, GAP_S, REPEAT_S, AnnounceSchedule
 
 START = 1000.0
 KEY = InfoHash(bytes(20))

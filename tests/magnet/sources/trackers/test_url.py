@@ -6,7 +6,7 @@ from dht.contact import Family, endpoint
 from magnet.errors import SourceError, SourceFault
 from magnet.hosts import HostPort
 from magnet.sources.reach import Reach
-from magnet.sources.tracker_url import OUR_PARAMETERS, TrackerUrl, parse_tracker_url
+from magnet.sources.trackers.url import OUR_PARAMETERS, TrackerUrl, parse_tracker_url
 
 REACH = Reach({Family.IPV4: endpoint("0.0.0.0", 0)})
 

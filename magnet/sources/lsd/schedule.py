@@ -11,7 +11,7 @@ from typing import Final
 
 from dht.keyspace import InfoHash
 from dht.ratelimit import TokenBucket
-from magnet.sources.lsd_message import HASHES_MAX
+from magnet.sources.lsd.message import HASHES_MAX
 
 REPEAT_S: Final = 300.0
 """Seconds between announcements of a torrent. Spec: BEP 14 "Protocol"."""

@@ -5,8 +5,8 @@ import pytest
 from dht.contact import Family, endpoint
 from dht.keyspace import InfoHash
 from magnet.errors import SourceError, SourceFault
-from magnet.sources.announce import Announced, Counts, Event
-from magnet.sources.tracker_standing import (
+from magnet.sources.trackers.announce import Announced, Counts, Event
+from magnet.sources.trackers.standing import (
     AGAIN_S,
     ASKED_BURST,
     ASKED_PER_S,

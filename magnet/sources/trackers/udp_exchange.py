@@ -21,8 +21,8 @@ from typing import Final, TypeAlias
 
 from dht.contact import Endpoint, family_of
 from magnet.errors import SourceError, SourceFault
-from magnet.sources.announce import Announce, Announced
-from magnet.sources.udp_tracker import (
+from magnet.sources.trackers.announce import Announce, Announced
+from magnet.sources.trackers.udp import (
     TRANSACTION_IDS,
     Answer,
     Connected,

@@ -11,7 +11,7 @@ from dht.bencode import encode
 from dht.contact import Endpoint, endpoint
 from dht.keyspace import InfoHash
 from magnet.errors import SourceError, SourceFault
-from magnet.sources.announce import (
+from magnet.sources.trackers.announce import (
     INTERVAL_MAX_S,
     INTERVAL_MIN_S,
     INTERVAL_S,
@@ -21,7 +21,7 @@ from magnet.sources.announce import (
     Counts,
     Event,
 )
-from magnet.sources.http_tracker import (
+from magnet.sources.trackers.http import (
     RESPONSE_BYTES_MAX,
     SCRAPED_MAX,
     TRACKER_ID_BYTES_MAX,

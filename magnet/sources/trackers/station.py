@@ -17,9 +17,9 @@ from dht.contact import Family
 from dht.keyspace import InfoHash
 from dht.logs import get_logger
 from magnet.errors import SourceError
-from magnet.sources.announce import Announce, Announced, Event
-from magnet.sources.tracker_lines import Line
-from magnet.sources.tracker_standing import HostLimit, TrackerStanding
+from magnet.sources.trackers.announce import Announce, Announced, Event
+from magnet.sources.trackers.lines import Line
+from magnet.sources.trackers.standing import HostLimit, TrackerStanding
 
 _log = get_logger(__name__)
 
@@ -179,10 +179,16 @@ class Station:
         self._farewells.say(self._line, self._say(info_hash, Event.STOPPED))
 
     async def _announce(self, info_hash: InfoHash, event: Event) -> Announced:
-        asked_at = trio.current_time()
+        asked_at = float("inf")
         is_settled = False
+
+        def note_asking() -> None:
+            # Time that we spend in queues of our own is no silence of the tracker.
+            nonlocal asked_at
+            asked_at = min(asked_at, trio.current_time())
+
         try:
-            answer = await self._line.announce(self._say(info_hash, event))
+            answer = await self._line.announce(self._say(info_hash, event), note_asking)
             is_settled = True
         except SourceError as error:
             is_settled = True

@@ -1,6 +1,6 @@
 """A tracker asked on behalf of many links, without a network."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 import trio
@@ -9,9 +9,9 @@ import trio.testing
 from dht.contact import Family, endpoint
 from dht.keyspace import InfoHash
 from magnet.errors import SourceError, SourceFault
-from magnet.sources.announce import Announce, Announced, Counts, Event
-from magnet.sources.tracker_standing import ASKED_BURST, ASKED_PER_S, PAUSE_MIN_S
-from magnet.sources.tracker_station import (
+from magnet.sources.trackers.announce import Announce, Announced, Counts, Event
+from magnet.sources.trackers.standing import ASKED_BURST, ASKED_PER_S, PAUSE_MIN_S
+from magnet.sources.trackers.station import (
     AT_ONCE,
     FAREWELLS_MAX,
     SCRAPE_WORTH,
@@ -37,12 +37,15 @@ class FakeLine:
         self.scraped: list[tuple[InfoHash, ...]] = []
         self.farewells = 0
         self.most_at_once = self.at_once = 0
+        self.queue_s = 0.0
         self.is_silent = False
         self.error: SourceError | None = None
         self.empty: set[InfoHash] = set()
 
-    async def announce(self, announce: Announce) -> Announced:
+    async def announce(self, announce: Announce, asking: Callable[[], None]) -> Announced:
         self.announced.append(announce.info_hash)
+        await trio.sleep(self.queue_s)
+        asking()
         await self._take_time()
         return Announced((PEER,))
 
@@ -126,6 +129,19 @@ async def test_silence_is_noticed_though_the_link_gives_up(
             await station.announce(hashes(1)[0], Event.STARTED)
         ready_at = station.standing.ready_at(hashes(2)[1], Event.STARTED)
         assert (ready_at == trio.current_time() + PAUSE_MIN_S) is rests
+
+
+async def test_wait_in_our_own_queue_is_no_silence_of_the_tracker(
+    autojump_clock: trio.testing.MockClock, station: Station, line: FakeLine
+) -> None:
+    line.is_silent = True
+    for queue_s, rests in [(2 * SILENCE_S, False), (SILENCE_S / 2, False), (0.0, True)]:
+        line.queue_s = queue_s
+        with trio.move_on_after(1.25 * SILENCE_S):
+            await station.announce(hashes(1)[0], Event.STARTED)
+        assert (
+            station.standing.ready_at(hashes(2)[1], Event.STARTED) > trio.current_time()
+        ) is rests
 
 
 async def test_scrapes_that_fail_are_given_up(

@@ -4,8 +4,8 @@ import pytest
 import trio
 
 from dht.contact import Family
-from magnet.sources.lsd_message import GROUPS
-from magnet.sources.multicast import MulticastSocket, is_local
+from magnet.sources.lsd.message import GROUPS
+from magnet.sources.lsd.multicast import MulticastSocket, is_local
 
 PRIVATE = ["10.0.0.1", "192.168.1.1", "169.254.1.1", "127.0.0.1", "::1", "fd00::1", "fe80::1%eth0"]
 ELSEWHERE = ["8.8.8.8", "0.0.0.0", "::", "2600::1", "239.192.152.143", "192.0.2.1", "ff02::1"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dht.contact import Family
 from dht.keyspace import InfoHash
 from magnet.errors import RemoteProtocolError
-from magnet.sources.lsd_message import (
+from magnet.sources.lsd.message import (
     COOKIE_BYTES_MAX,
     DATAGRAM_BYTES_MAX,
     GROUPS,

@@ -16,10 +16,10 @@ import trio
 from dht.contact import Endpoint, port_of
 from dht.keyspace import InfoHash
 from magnet.errors import SourceError, SourceFault
-from magnet.sources.announce import PORT_CLOSED, Announced, Event
 from magnet.sources.source import Candidate, Findings, SourceRecord, Wanted
-from magnet.sources.tracker_pool import Tracker, TrackerPool
-from magnet.sources.tracker_station import Station
+from magnet.sources.trackers.announce import PORT_CLOSED, Announced, Event
+from magnet.sources.trackers.pool import Tracker, TrackerPool
+from magnet.sources.trackers.station import Station
 from magnet.urls import without_userinfo
 
 AT_ONCE: Final = 10

@@ -15,10 +15,10 @@ import trio
 from dht.background import open_background
 from dht.contact import Endpoint, Family, family_of
 from dht.udp import Datagram, UdpSocket
-from magnet.sources.announce import Announce
 from magnet.sources.reach import Reach
-from magnet.sources.udp_exchange import Request, Ticket, UdpExchange
-from magnet.sources.udp_tracker import Answer
+from magnet.sources.trackers.announce import Announce
+from magnet.sources.trackers.udp import Answer
+from magnet.sources.trackers.udp_exchange import Request, Ticket, UdpExchange
 
 
 class UdpClient:

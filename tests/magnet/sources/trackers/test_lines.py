@@ -8,18 +8,22 @@ import trio
 from dht.contact import Endpoint, Family, endpoint
 from dht.keyspace import InfoHash
 from magnet.errors import SourceError, SourceFault
-from magnet.sources.announce import Announce, Announced, Counts, Event
 from magnet.sources.hostnames import HostNames
 from magnet.sources.http_client import HttpClient
 from magnet.sources.reach import Reach
-from magnet.sources.tracker_lines import HttpLine, UdpLine
-from magnet.sources.tracker_url import parse_tracker_url
-from magnet.sources.udp_client import UdpClient
-from magnet.sources.udp_tracker import Answer, Scrape, Scraped
+from magnet.sources.trackers.announce import Announce, Announced, Counts, Event
+from magnet.sources.trackers.lines import HttpLine, UdpLine
+from magnet.sources.trackers.udp import Answer, Scrape, Scraped
+from magnet.sources.trackers.udp_client import UdpClient
+from magnet.sources.trackers.url import parse_tracker_url
 from tests.magnet.sources.conftest import NameService
 
 HASH = InfoHash(b"\xaa" * 20)
 ANNOUNCE = Announce(HASH, bytes(20), 1, 6_881, Event.STARTED)
+
+
+def asking() -> None:
+    """Take no note of when a request goes out."""
 
 
 class FakeUdp:
@@ -56,9 +60,25 @@ async def test_family_in_which_the_tracker_is_not(
     name_service.names["t.example"] = ["127.0.0.1"]
     udp = FakeUdp(endpoint("127.0.0.1", 1_337))
     with pytest.raises(SourceError) as caught:
-        await line_to(udp, names, reach, Family.IPV6).announce(ANNOUNCE)
+        await line_to(udp, names, reach, Family.IPV6).announce(ANNOUNCE, asking)
     assert caught.value.fault is SourceFault.NO_ADDRESS
     assert not udp.asked
+
+
+async def test_it_is_told_when_a_request_goes_out_and_not_before(
+    reach: Reach, names: HostNames
+) -> None:
+    said: list[str] = []
+
+    async def admit(_: Endpoint) -> None:
+        said.append("admitted")
+        await trio.lowlevel.checkpoint()
+
+    tracker = parse_tracker_url("udp://127.0.0.1:1337/announce", reach)
+    udp = FakeUdp(endpoint("127.0.0.1", 1_337))
+    line = UdpLine(tracker, Family.IPV4, names, cast("UdpClient", udp), admit)
+    await line.announce(ANNOUNCE, lambda: said.append("asking"))
+    assert said == ["admitted", "asking"]
 
 
 async def test_next_address_is_asked_after_silence(
@@ -71,8 +91,8 @@ async def test_next_address_is_asked_after_silence(
     await line.farewell(ANNOUNCE)
     assert not udp.told
     with pytest.raises(SourceError):
-        await line.announce(ANNOUNCE)
-    assert await line.announce(ANNOUNCE) == Announced()
+        await line.announce(ANNOUNCE, asking)
+    assert await line.announce(ANNOUNCE, asking) == Announced()
     assert await line.scrape([HASH]) == {HASH: Counts(1, 2, 3)}
     path = b"\x02\x0d/announce?k=v"
     dead = endpoint("127.0.0.2", 1_337)

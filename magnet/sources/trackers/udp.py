@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from dht.contact import Family
 from dht.keyspace import InfoHash
 from magnet.errors import SourceError, SourceFault
-from magnet.sources.announce import (
+from magnet.sources.trackers.announce import (
     LEFT_UNKNOWN,
     Announce,
     Announced,

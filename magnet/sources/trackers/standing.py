@@ -19,7 +19,7 @@ from dht.contact import Endpoint, Family
 from dht.keyspace import InfoHash
 from dht.ratelimit import TokenBucket
 from magnet.errors import SourceError, SourceFault
-from magnet.sources.announce import Announced, Counts, Event
+from magnet.sources.trackers.announce import Announced, Counts, Event
 
 PAUSE_MIN_S: Final = 60.0
 PAUSE_MAX_S: Final = 3_600.0

@@ -16,14 +16,14 @@ import trio
 from dht.background import open_background
 from dht.contact import Family
 from magnet.peer.handshake import generate_peer_id
-from magnet.sources.announce import PORT_CLOSED
 from magnet.sources.hostnames import HostNames
 from magnet.sources.http_client import Admission, HttpClient
 from magnet.sources.reach import Reach
-from magnet.sources.tracker_lines import HttpLine, Line, UdpLine
-from magnet.sources.tracker_station import Farewells, HostPace, Ourselves, Station
-from magnet.sources.tracker_url import TrackerUrl, parse_tracker_url
-from magnet.sources.udp_client import UdpClient, open_udp_client
+from magnet.sources.trackers.announce import PORT_CLOSED
+from magnet.sources.trackers.lines import HttpLine, Line, UdpLine
+from magnet.sources.trackers.station import Farewells, HostPace, Ourselves, Station
+from magnet.sources.trackers.udp_client import UdpClient, open_udp_client
+from magnet.sources.trackers.url import TrackerUrl, parse_tracker_url
 
 TRACKERS_MAX: Final = 500
 """Trackers and hosts remembered; the one asked for longest ago is forgotten, and what we knew."""

@@ -13,15 +13,15 @@ from trio.testing import MockClock
 from dht.background import open_background
 from dht.contact import Endpoint, Family, parse_endpoint
 from dht.keyspace import InfoHash
-from magnet.sources.lsd import HEARD_BURST, Neighbourhood, open_neighbourhood
-from magnet.sources.lsd_message import (
+from magnet.sources.lsd.message import (
     GROUPS,
     LocalSearch,
     decode_local_search,
     encode_local_search,
 )
-from magnet.sources.lsd_schedule import GAP_S, REPEAT_S
-from magnet.sources.multicast import MulticastSocket, is_local
+from magnet.sources.lsd.multicast import MulticastSocket, is_local
+from magnet.sources.lsd.schedule import GAP_S, REPEAT_S
+from magnet.sources.lsd.source import HEARD_BURST, Neighbourhood, open_neighbourhood
 from magnet.sources.source import Candidate, SourceRecord, Wanted
 from magnet.uri import MagnetLink
 

@@ -8,9 +8,9 @@ import pytest
 from dht.contact import Endpoint, endpoint
 from dht.keyspace import InfoHash
 from magnet.errors import SourceError, SourceFault
-from magnet.sources.announce import Announce, Announced, Counts, Event
-from magnet.sources.udp_exchange import TRACKERS_KEPT, Ticket, UdpExchange
-from magnet.sources.udp_tracker import Action, Scrape, Scraped
+from magnet.sources.trackers.announce import Announce, Announced, Counts, Event
+from magnet.sources.trackers.udp import Action, Scrape, Scraped
+from magnet.sources.trackers.udp_exchange import TRACKERS_KEPT, Ticket, UdpExchange
 
 TRACKER = endpoint("192.0.2.1", 1337)
 OTHER = endpoint("192.0.2.2", 1337)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dht.contact import Endpoint, Family, endpoint
 from dht.keyspace import InfoHash
 from magnet.errors import SourceError, SourceFault
-from magnet.sources.announce import (
+from magnet.sources.trackers.announce import (
     INTERVAL_MAX_S,
     INTERVAL_MIN_S,
     INTERVAL_S,
@@ -19,7 +19,7 @@ from magnet.sources.announce import (
     Counts,
     Event,
 )
-from magnet.sources.udp_tracker import (
+from magnet.sources.trackers.udp import (
     ERROR_BYTES_MAX,
     SCRAPED_MAX,
     Connected,

@@ -11,15 +11,16 @@ import trio.testing
 from dht.contact import Endpoint, Family, endpoint, family_of
 from dht.keyspace import InfoHash
 from dht.testnet import LOOPBACK
-from magnet.sources import tracker_pool, tracker_standing
 from magnet.sources.hostnames import HostNames
 from magnet.sources.http_client import HttpClient
 from magnet.sources.reach import Reach
 from magnet.sources.source import SourceRecord, Wanted
-from magnet.sources.tracker_pool import TRACKERS_MAX, TrackerPool, open_tracker_pool
-from magnet.sources.tracker_station import AT_ONCE, SCRAPE_WORTH
-from magnet.sources.trackers import AT_ONCE as TRACKERS_AT_ONCE
-from magnet.sources.trackers import STAGGER_S, TrackerSource, tracker_sources
+from magnet.sources.trackers import pool as pool_module
+from magnet.sources.trackers import standing
+from magnet.sources.trackers.pool import TRACKERS_MAX, TrackerPool, open_tracker_pool
+from magnet.sources.trackers.source import AT_ONCE as TRACKERS_AT_ONCE
+from magnet.sources.trackers.source import STAGGER_S, TrackerSource, tracker_sources
+from magnet.sources.trackers.station import AT_ONCE, SCRAPE_WORTH
 from magnet.uri import MagnetLink
 from tests.magnet.sources.conftest import Findings, NameService
 from tests.magnet.sources.servers import (
@@ -52,7 +53,7 @@ def scheme(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a host be asked as fast as it answers."""
-    monkeypatch.setattr(tracker_standing, "ASKED_BURST", 1_000.0)
+    monkeypatch.setattr(standing, "ASKED_BURST", 1_000.0)
 
 
 @asynccontextmanager
@@ -370,7 +371,7 @@ async def test_pool_ends_soon_though_a_tracker_is_silent(
     swarms: Swarms,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tracker_pool, "FAREWELL_S", 0.05)
+    monkeypatch.setattr(pool_module, "FAREWELL_S", 0.05)
     found = Findings()
     async with tracking("http", "127.0.0.1", swarms) as url:
         swarms.peers[HASH] = peers_of("127.0.0.1", 1)

@@ -24,9 +24,9 @@ from dht.contact import Endpoint, address_of, scope_of
 from dht.keyspace import InfoHash
 from dht.ratelimit import TokenBucket
 from magnet.errors import RemoteProtocolError
-from magnet.sources.lsd_message import LocalSearch, decode_local_search, encode_local_search
-from magnet.sources.lsd_schedule import AnnounceSchedule
-from magnet.sources.multicast import MulticastSocket, is_local
+from magnet.sources.lsd.message import LocalSearch, decode_local_search, encode_local_search
+from magnet.sources.lsd.multicast import MulticastSocket, is_local
+from magnet.sources.lsd.schedule import AnnounceSchedule
 from magnet.sources.source import LSD, Candidate, Findings, SourceRecord, Wanted
 
 HEARD_PER_S: Final = 10.0

@@ -11,9 +11,9 @@ from dht.contact import Endpoint, Family, endpoint
 from dht.errors import CannotListen
 from dht.keyspace import InfoHash
 from magnet.errors import SourceError, SourceFault
-from magnet.sources.announce import Announce, Announced, Event
 from magnet.sources.reach import Reach
-from magnet.sources.udp_client import UdpClient, open_udp_client
+from magnet.sources.trackers.announce import Announce, Announced, Event
+from magnet.sources.trackers.udp_client import UdpClient, open_udp_client
 from tests.magnet.sources.servers import Swarms, open_udp_tracker
 
 HASH = InfoHash(b"\xaa" * 20)

@@ -18,7 +18,7 @@ import trio
 
 from dht.contact import Endpoint, Family, Scope, endpoint, family_of, host_of, port_of, scope_of
 from dht.logs import get_logger
-from magnet.sources.lsd_message import DATAGRAM_BYTES_MAX, GROUPS
+from magnet.sources.lsd.message import DATAGRAM_BYTES_MAX, GROUPS
 
 _log = get_logger(__name__)
 
