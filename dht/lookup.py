@@ -20,8 +20,9 @@ from dht.contact import Contact, Endpoint
 from dht.routing import K
 from dht.suspicion import Scrutiny
 
-ALPHA: Final = 4
-"""Queries in flight that are not slow; clients use 3 to 5."""
+ALPHA: Final = 6
+"""Queries in flight that are not slow; clients use 3 to 10. With a quarter of the nodes dead, 6 met
+the first peer a tenth sooner than 4, in the slowest twentieth a third, for two queries more."""
 
 CANDIDATES_MAX: Final = 200
 """Candidates kept: 25 times what decides the result."""

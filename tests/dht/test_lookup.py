@@ -136,21 +136,21 @@ def test_a_candidate_that_was_let_go_may_be_named_again() -> None:
 
 
 def test_the_nearest_are_asked_first_and_no_more_than_alpha_at_once() -> None:
-    lookup = Lookup(TARGET, ladder(10))
-    assert ask_all(lookup) == ladder(10)[: -ALPHA - 1 : -1]
+    lookup = Lookup(TARGET, ladder(10), alpha=4)
+    assert ask_all(lookup) == ladder(10)[:-5:-1]
     lookup.answered(contact(9))
     assert ask_all(lookup) == [contact(5)]
 
 
 def test_a_failed_query_makes_room_for_the_next() -> None:
-    lookup = Lookup(TARGET, ladder(10))
+    lookup = Lookup(TARGET, ladder(10), alpha=4)
     ask_all(lookup)
     lookup.failed(contact(9).endpoint)
     assert ask_all(lookup) == [contact(5)]
 
 
 def test_a_slow_query_makes_room_but_may_still_be_answered() -> None:
-    lookup = Lookup(TARGET, ladder(5))
+    lookup = Lookup(TARGET, ladder(5), alpha=4)
     ask_all(lookup)
     lookup.slow(contact(4).endpoint)
     assert ask_all(lookup) == [contact(0)]
@@ -170,7 +170,7 @@ def test_a_slow_candidate_is_asked_once_more_when_nobody_else_is_left() -> None:
 
 
 def test_those_not_asked_yet_come_before_those_that_are_slow() -> None:
-    lookup = Lookup(TARGET, ladder(6))
+    lookup = Lookup(TARGET, ladder(6), alpha=4)
     ask_all(lookup)
     lookup.slow(contact(5).endpoint)
     lookup.slow(contact(4).endpoint)
