@@ -277,3 +277,10 @@ class DiskError(MagnetError):
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class NameTaken(DiskError):
+    """None of the names that a torrent could have is free; torrents of other names are not held up.
+
+    The attributes are those of `DiskError`.
+    """

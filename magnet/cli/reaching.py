@@ -7,6 +7,7 @@ from dataclasses import replace
 from dht.contact import Scope
 from dht.node import Node, NodeSettings, open_node
 from magnet.resolve.resolver import Resolver, open_resolver
+from magnet.sources.reach import Reach
 from magnet.sources.usual import relayed_sources
 from magnet.transport.dial import DialPolicy
 from magnet.transport.socks.address import parse_proxy
@@ -54,10 +55,17 @@ async def open_proxied_resolver(
         proxy: As users write it. With it, trackers, web servers and neighbours are not asked.
         policy: How to dial.
     """
-    by = None if proxy is None else SocksProxy(*parse_proxy(proxy))
-    sources = None if proxy is None else relayed_sources(node)
+    if proxy is None:
+        async with (
+            open_dialer(node, policy=policy) as dialer,
+            open_resolver(node, dialer=dialer) as resolver,
+        ):
+            yield resolver
+        return
+    (relay,) = node.sockets.values()
+    reach = Reach.by_proxy(relay.scope)
     async with (
-        open_dialer(node, proxy=by, policy=policy) as dialer,
-        open_resolver(node, dialer=dialer, sources=sources) as resolver,
+        open_dialer(node, proxy=SocksProxy(*parse_proxy(proxy)), policy=policy) as dialer,
+        open_resolver(node, dialer=dialer, sources=relayed_sources(node), reach=reach) as resolver,
     ):
         yield resolver

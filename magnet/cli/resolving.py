@@ -76,8 +76,8 @@ async def resolve(
         name: How they are called: {name}, {hash} and {hash2} (the v2 one) are filled in.
         at_once: How many links to work on at the same time.
         queue: Keep links and results in this file: what was begun is taken up again, what failed
-            is tried again after 5, 10, 20, 40 and 80 minutes and then daily, what is known is
-            answered from it.
+            or lacks piece layers is tried again after 5, 10, 20, 40 and 80 minutes and then daily,
+            what is known is answered from it.
         priority: Of the links given now; higher ones come first.
         keep_trying: Stay, and try again what failed when its time has come.
         explain: Tell how each link was resolved, or why not, stage by stage.
@@ -102,9 +102,11 @@ async def resolve(
         keep_trying,
     )
     told = partial(tell, terminal, explains=explain)
+    has_more_to_do = keep_trying or bool(input or queue)
+    is_patient = has_more_to_do or any(has_other_ways(link, proxy) for link in links)
     sys.setswitchinterval(SWITCH_S)
     async with (
-        _connected(settings, proxy, is_patient=any(link.peers for link in links)) as node,
+        _connected(settings, proxy, is_patient=is_patient) as node,
         open_proxied_resolver(node, proxy, DialPolicy(encryption)) as resolver,
         open_store(queue) as store,
         aclosing(read_lines(uris, input)) as lines,
@@ -127,7 +129,8 @@ async def _connected(
     Args:
         settings: Of the node.
         proxy: By way of which it speaks.
-        is_patient: Whether to go on nevertheless, because there are peers to try without the DHT.
+        is_patient: Whether to go on nevertheless, because there are other ways than the DHT, or
+            because there is more to do than can be known now.
     """
     async with (
         open_proxied_node(settings, proxy, _scope_of(settings)) as node,
@@ -148,6 +151,20 @@ def _checked(uri: str, settings: NodeSettings, terminal: Terminal) -> MagnetLink
         outcome = Outcome(uri, Status.INVALID, reason=str(error))
         terminal.record(outcome_as_json(outcome, now=trio.current_time()))
         raise
+
+
+def has_other_ways(link: MagnetLink, proxy: str | None) -> bool:
+    """Tell whether a link names others to ask than the DHT, as far as the proxy leads to them.
+
+    Neighbours do not count, though they are asked: they may be there for any link, and without
+    network mostly are not.
+
+    Args:
+        link: The link.
+        proxy: By way of which everything goes; then only the DHT and peers are asked.
+    """
+    named = (link.trackers, link.exact_sources, link.acceptable_sources)
+    return bool(link.peers) or (proxy is None and any(named))
 
 
 async def _stop_without_network(node: Node) -> None:

@@ -5,7 +5,11 @@ many at a time as the caller allows. First the file is written, then the queue i
 caller. Whoever is killed in between repeats at most the last of these steps when the work is taken
 up again: a link that has no result in the queue is resolved anew, and its file is recognised.
 
-A link that has a result is answered from it, as long as the file is there.
+A link that has a result is answered from it, as long as the file is there; so is another link that
+leads to the same torrent by its other hash. A torrent that lacks piece layers is such a result too,
+but is tried again when its time has come, and its file is then replaced by a more complete one.
+
+A link whose torrent can have no name fails alone; a disk that is full ends the work.
 """
 
 import time
@@ -19,12 +23,19 @@ from typing import Final
 import trio
 
 from dht.contact import Scope
-from magnet.errors import InvalidMagnetURI, ResolveError, ResolveTimeout
+from magnet.errors import InvalidMagnetURI, NameTaken, ResolveError, ResolveTimeout
 from magnet.resolve.naming import DEFAULT_TEMPLATE
 from magnet.resolve.output import place_torrent, read_torrent_of
-from magnet.resolve.queue import LinkState, NewLink, QueuedLink, identity_of, split_priority
+from magnet.resolve.queue import (
+    LinkState,
+    NewLink,
+    QueuedLink,
+    aliases_of,
+    identity_of,
+    split_priority,
+)
 from magnet.resolve.report import Report
-from magnet.resolve.resolver import TIMEOUT_S, Resolver
+from magnet.resolve.resolver import TIMEOUT_S, Resolved, Resolver
 from magnet.resolve.store import Store
 from magnet.resolve.tally import Outcome, Status, Tally
 from magnet.uri import MagnetLink, parse_magnet
@@ -35,6 +46,7 @@ AT_ONCE: Final = 50
 UNUSABLE: Final = "unusable"
 INVALID: Final = "no link"
 KNOWN: Final = "failed before"
+TAKEN: Final = "no name free"
 """Causes of failure that no report tells of."""
 
 
@@ -142,6 +154,9 @@ class Batch:
                 links[identity] = link
                 new[identity] = NewLink(identity, uri, priority)
         for queued in await self._store.add(list(new.values()), now=self._clock()):
+            # It may have been begun, or even have ended, while it was put in.
+            if queued.identity in self._told or queued.identity in self.tally.under_way:
+                continue
             outcome = await self._known(queued, links[queued.identity])
             if outcome is not None:
                 self._told.add(queued.identity)
@@ -153,18 +168,31 @@ class Batch:
         failed = Outcome(
             queued.uri, Status.FAILED, link, reason=queued.reason, cause=KNOWN, is_cached=True
         )
-        match queued.state:
-            case LinkState.UNUSABLE:
-                return failed
-            case LinkState.WAITING if queued.next_at > self._clock():
-                return replace(failed, next_try_at=queued.next_at)
-            case LinkState.RESOLVED:
-                path = queued.path or ""
-                info = await read_torrent_of(Path(path), link)
-                if info is not None:
-                    return replace(failed, status=Status.RESOLVED, cause=None, info=info, path=path)
-                await self._store.reopen(queued, now=self._clock())
-        return None
+        if queued.state is LinkState.UNUSABLE:
+            return failed
+        kept = await self._kept(queued, link)
+        if kept is None and queued.path is not None:
+            await self._store.reopen(queued, now=self._clock())
+            return None
+        if queued.state is LinkState.WAITING and queued.next_at <= self._clock():
+            return None
+        return kept or replace(failed, next_try_at=queued.next_at)
+
+    async def _kept(self, queued: QueuedLink, link: MagnetLink) -> Outcome | None:
+        """Return what there is of a link: its torrent from before; None if there is none."""
+        info = await read_torrent_of(Path(queued.path), link) if queued.path is not None else None
+        if info is None:
+            return None
+        return Outcome(
+            queued.uri,
+            Status.RESOLVED,
+            link,
+            info,
+            queued.path,
+            reason=queued.reason,
+            is_cached=True,
+            next_try_at=None if queued.reason is None else queued.next_at,
+        )
 
     async def _expect(self) -> None:
         """Count the links that this run will tell of."""
@@ -201,64 +229,73 @@ class Batch:
         return None if next_at is None else max(next_at - self._clock(), 0.0)
 
     async def _resolve(self, queued: QueuedLink, report: Report) -> None:
+        began_at = trio.current_time()
         try:
-            self._end(await self._outcome(queued, report))
+            outcome = await self._outcome(queued, report)
+            self._end(replace(outcome, elapsed_s=trio.current_time() - began_at))
             self._told.add(queued.identity)
         finally:
             del self.tally.under_way[queued.identity]
             self._news.set()
 
     async def _outcome(self, queued: QueuedLink, report: Report) -> Outcome:
-        settings = self._settings
-        began_at = trio.current_time()
-        link = parse_magnet(queued.uri, bound=settings.bound)
+        link = parse_magnet(queued.uri, bound=self._settings.bound)
+        kept = await self._kept(queued, link)
+        if kept is not None and kept.reason is None:
+            await self._store.resolved(queued, partial(Path, queued.path or ""), now=self._clock())
+            return kept
+        failed = Outcome(queued.uri, Status.FAILED, link, report=report)
         try:
             resolved = await self._resolver.resolve(
-                link, timeout_s=settings.timeout_s, report=report
+                link, timeout_s=self._settings.timeout_s, report=report
             )
+            return await self._success(queued, link, resolved, report)
+        except ResolveTimeout:
+            failed = replace(failed, reason=report.reason(), cause=report.cause())
+        except NameTaken as error:
+            failed = replace(failed, reason=str(error), cause=TAKEN)
         except ResolveError as error:
-            return await self._failure(queued, link, report, error, began_at)
-        write = partial(
-            place_torrent, settings.output, resolved.info, resolved.torrent, settings.template
+            failed = replace(failed, reason=error.reason, cause=UNUSABLE)
+            # Under a public key, the owner may publish another torrent. Spec: BEP 46.
+            if link.swarm_keys():
+                await self._store.unusable(queued, error.reason)
+                return failed
+        return await self._put_off(queued, failed, kept)
+
+    async def _success(
+        self, queued: QueuedLink, link: MagnetLink, resolved: Resolved, report: Report
+    ) -> Outcome:
+        settings, info, lacking = self._settings, resolved.info, resolved.shortfall
+        aliases = aliases_of(queued.identity, info, queued.priority) if lacking is None else []
+        path, noted = await self._store.resolved(
+            queued,
+            partial(place_torrent, settings.output, info, resolved.torrent, settings.template),
+            now=self._clock(),
+            lacking=lacking,
+            aliases=aliases,
         )
-        path = await self._store.resolved(queued, write)
-        elapsed_s = trio.current_time() - began_at
+        if aliases:
+            # One of them may have been read from the queue already, as one to be resolved.
+            self._ready.clear()
         return Outcome(
             queued.uri,
             Status.RESOLVED,
             link,
-            resolved.info,
+            info,
             str(path),
-            reason=resolved.shortfall,
+            reason=lacking,
             report=report,
-            elapsed_s=elapsed_s,
+            next_try_at=None if lacking is None else noted.next_at,
         )
 
-    async def _failure(
-        self,
-        queued: QueuedLink,
-        link: MagnetLink,
-        report: Report,
-        error: ResolveError,
-        began_at: float,
-    ) -> Outcome:
-        next_try_at = None
-        if isinstance(error, ResolveTimeout):
-            reason, cause = report.reason(), report.cause()
-            next_try_at = (await self._store.failed(queued, reason, now=self._clock())).next_at
+    async def _put_off(self, queued: QueuedLink, failed: Outcome, kept: Outcome | None) -> Outcome:
+        """Have a link tried again later; what is there of it from before stays good."""
+        if kept is None:
+            queued, outcome = queued._replace(path=None), failed
         else:
-            reason, cause = error.reason, UNUSABLE
-            await self._store.unusable(queued, reason)
-        return Outcome(
-            queued.uri,
-            Status.FAILED,
-            link,
-            reason=reason,
-            cause=cause,
-            report=report,
-            elapsed_s=trio.current_time() - began_at,
-            next_try_at=next_try_at,
-        )
+            outcome = replace(kept, report=failed.report)
+        tried = await self._store.failed(queued, outcome.reason or "", now=self._clock())
+        return replace(outcome, next_try_at=tried.next_at)
 
     def _end(self, outcome: Outcome) -> None:
         self.tally.add(outcome, now=trio.current_time())

@@ -56,6 +56,20 @@ def file_path(info: Info, template: str = DEFAULT_TEMPLATE, *, marked: bool = Fa
     return (*folders, f"{last}{mark}{SUFFIX}")
 
 
+def file_paths(info: Info, template: str = DEFAULT_TEMPLATE) -> tuple[Path, ...]:
+    """Return the paths that a torrent's file may have, as of `file_path`, the best first.
+
+    All but the first bear the hash, so nobody but the torrent itself has a claim to them. The last
+    lies in the output folder itself, for where a file has the name of a folder of the template.
+    """
+    paths = [
+        file_path(info, template),
+        file_path(info, template, marked=True),
+        file_path(info, marked=True),
+    ]
+    return tuple(dict.fromkeys(paths))
+
+
 def _filled(element: str, info: Info) -> str:
     filled = _FIELD.sub(lambda field: _FIELDS[field[1]](info), element)
     return safe_element(filled.encode()).encode()[:_ELEMENT_BYTES_MAX].decode(errors="ignore")

@@ -46,7 +46,7 @@ _COLUMNS: Final = "identity, uri, priority, state, tries, next_at, reason, path"
 _ADD: Final = f"""
     INSERT INTO links ({_COLUMNS}) VALUES (?, ?, ?, 'waiting', 0, ?, NULL, NULL)
     ON CONFLICT (identity) DO UPDATE SET
-        uri = CASE state WHEN 'waiting' THEN excluded.uri ELSE uri END,
+        uri = excluded.uri,
         priority = excluded.priority
     RETURNING {_COLUMNS}
 """
@@ -54,6 +54,13 @@ _ADD: Final = f"""
 _DUE: Final = f"""
     SELECT {_COLUMNS} FROM links WHERE state = 'waiting' AND next_at <= ?
     ORDER BY priority DESC, next_at, number LIMIT ?
+"""
+
+_ADD_ALIAS: Final = f"""
+    INSERT INTO links ({_COLUMNS}) VALUES (?, ?, ?, 'resolved', 0, ?, NULL, ?)
+    ON CONFLICT (identity) DO UPDATE SET
+        next_at = min(next_at, excluded.next_at), reason = NULL, path = excluded.path
+    WHERE state = 'waiting'
 """
 
 _UPDATE: Final = """
@@ -112,22 +119,44 @@ class Store:
 
         return await self._run(read)
 
-    async def resolved(self, link: QueuedLink, write: Callable[[], Path]) -> Path:
+    async def resolved(
+        self,
+        link: QueuedLink,
+        write: Callable[[], Path],
+        *,
+        now: float,
+        lacking: str | None = None,
+        aliases: Sequence[NewLink] = (),
+    ) -> tuple[Path, QueuedLink]:
         """Have a link's torrent written, and then note that it was.
 
         Args:
             link: The link.
             write: Writes it, in our thread, and returns where it is.
+            now: The time.
+            lacking: What it lacks, and why; it is then to be tried again.
+            aliases: Other links that lead to the same torrent: if they are put in later, they are
+                resolved already; those that wait are due at once, and have a path.
+
+        Returns:
+            Where the torrent is, and the link as it is in the queue now.
 
         Raises:
             DiskError: The queue cannot be written; or as `write` says.
         """
 
-        def write_and_note() -> Path:
+        def write_and_note() -> tuple[Path, QueuedLink]:
             path = write()
-            at = str(path.absolute())
-            self._write(link._replace(state=LinkState.RESOLVED, reason=None, path=at))
-            return path
+            noted = link._replace(reason=None, path=str(path.absolute()))
+            if lacking is None:
+                noted = noted._replace(state=LinkState.RESOLVED)
+            else:
+                noted = _tried(noted, lacking, now=now)
+            self._write(noted)
+            for it in aliases:
+                values = (it.identity, it.uri, it.priority, now, noted.path)
+                self._connection.execute(_ADD_ALIAS, values)
+            return path, noted
 
         return await self._run(write_and_note)
 
@@ -137,9 +166,7 @@ class Store:
         Raises:
             DiskError: The queue cannot be written.
         """
-        tries = link.tries + 1
-        next_at = next_try_at(tries, now=now)
-        return await self._update(link._replace(tries=tries, next_at=next_at, reason=reason))
+        return await self._update(_tried(link, reason, now=now))
 
     async def unusable(self, link: QueuedLink, reason: str) -> QueuedLink:
         """Note that a link leads to metadata that nobody can use.
@@ -150,13 +177,13 @@ class Store:
         return await self._update(link._replace(state=LinkState.UNUSABLE, reason=reason))
 
     async def reopen(self, link: QueuedLink, *, now: float) -> QueuedLink:
-        """Let a link that was resolved wait again, because its file is gone.
+        """Let a link whose torrent was written wait again, because its file is gone.
 
         Raises:
             DiskError: The queue cannot be written.
         """
         return await self._update(
-            link._replace(state=LinkState.WAITING, tries=0, next_at=now, path=None)
+            link._replace(state=LinkState.WAITING, tries=0, next_at=now, reason=None, path=None)
         )
 
     async def next_due_at(self) -> float | None:
@@ -254,6 +281,12 @@ def _make_tables(connection: apsw.Connection) -> None:
     if not version:
         connection.execute(_SCHEMA)
         connection.pragma("user_version", VERSION)
+
+
+def _tried(link: QueuedLink, reason: str, *, now: float) -> QueuedLink:
+    """Return a link after an attempt that leaves something to be tried again."""
+    tries = link.tries + 1
+    return link._replace(tries=tries, next_at=next_try_at(tries, now=now), reason=reason)
 
 
 def _link(row: Sequence[_Value]) -> QueuedLink:

@@ -24,11 +24,13 @@ from dht.ratelimit import Budget
 from dht.testnet import Testnet, open_testnet
 from magnet import cli
 from magnet.cli.doctor import check_files, try_resolving
+from magnet.cli.resolving import has_other_ways
 from magnet.demo import make_torrent
 from magnet.errors import DiskError, InvalidMagnetURI
 from magnet.metainfo.info import parse_info
 from magnet.metainfo.torrent import build_torrent, parse_torrent
 from magnet.seeder import open_seeder
+from magnet.uri import parse_magnet
 
 RAW_INFO = make_torrent()
 INFO = parse_info(RAW_INFO)
@@ -117,6 +119,43 @@ def test_a_damaged_torrent_is_refused(capsys: pytest.CaptureFixture[str], tmp_pa
 def test_without_anybody_to_ask_it_cannot_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli_run(["resolve", UNKNOWN, "--bind", "127.0.0.1"]) == ExitCode.CANNOT_RUN
     assert "no node is known" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        [f"magnet:?xt=urn:btih:{UNKNOWN}&tr=udp%3A%2F%2F127.0.0.1%3A9%2Fannounce"],
+        [f"magnet:?xt=urn:btih:{UNKNOWN}&xs=http%3A%2F%2F127.0.0.1%3A9%2Fx"],
+        [f"magnet:?xt=urn:btih:{UNKNOWN}&as=http%3A%2F%2F127.0.0.1%3A9%2Fx"],
+        [f"magnet:?xt=urn:btih:{UNKNOWN}&x.pe=127.0.0.1:9"],
+        [UNKNOWN, "--queue", "queue"],
+        [UNKNOWN, UNKNOWN.upper(), "--input", "links"],
+    ],
+)
+def test_without_anybody_in_the_dht_there_may_be_other_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: Sequence[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("links").touch()
+    hurried = ["--bind", "127.0.0.1", "--timeout", "0.1"]
+    assert cli_run(["resolve", *tokens, *hurried]) == ExitCode.FAILED
+
+
+def test_a_proxy_leaves_the_dht_and_peers() -> None:
+    tracked = parse_magnet(f"magnet:?xt=urn:btih:{UNKNOWN}&tr=udp://t.example:1/announce")
+    named = parse_magnet(f"magnet:?xt=urn:btih:{UNKNOWN}&x.pe=t.example:1")
+    assert has_other_ways(tracked, None)
+    assert not has_other_ways(tracked, "socks5://127.0.0.1:1080")
+    assert has_other_ways(named, "socks5://127.0.0.1:1080")
+
+
+async def test_without_anybody_in_the_dht_a_list_is_worked_through(tmp_path: Path) -> None:
+    links = tmp_path / "links"
+    async with open_seeder({INFO_HASH: RAW_INFO}, hosts=["127.0.0.1"], rng=random.Random(1)) as it:
+        links.write_text(f"magnet:?xt=urn:btih:{INFO_HASH.hex()}&x.pe=127.0.0.1:{it.port}\n")
+        alone = CommonOptions(bind=(BindAddress("127.0.0.1", 0),))
+        code = await cli.resolve(input=str(links), output=tmp_path / "out", options=alone)
+    assert code is ExitCode.DONE
 
 
 @pytest.mark.parametrize("command", ["resolve", "info", "demo", "doctor"])
@@ -340,14 +379,15 @@ async def test_an_interrupted_resolve_is_clean(tmp_path: Path) -> None:
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
         )
         assert process.stderr is not None
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             told = b""
             # The log tells when it has joined, and so has something to save.
             while b"join ended" not in told:
                 told += await process.stderr.receive_some()
             process.send_signal(signal.SIGINT)
+            # Read to the end before it is waited for: a full pipe would keep it from ending.
+            async with process.stderr:
+                told += b"".join([part async for part in process.stderr])
             assert await process.wait() == ExitCode.INTERRUPTED
-        async with process.stderr:
-            told += b"".join([part async for part in process.stderr])
     assert b"Traceback" not in told
     assert [it.name for it in tmp_path.iterdir()] == ["state"]

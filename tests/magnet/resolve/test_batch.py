@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
@@ -19,14 +19,17 @@ from dht.bencode import encode
 from dht.contact import Scope, format_endpoint
 from dht.keyspace import InfoHash
 from dht.node import Node, NodeSettings, open_node
-from magnet.errors import DiskError
-from magnet.metainfo.torrent import parse_torrent
+from magnet.errors import DiskError, ResolveError, ResolveTimeout
+from magnet.metainfo.info import parse_info
+from magnet.metainfo.merkle import HashTree
+from magnet.metainfo.torrent import build_torrent, parse_torrent
 from magnet.resolve.batch import Batch, BatchSettings
-from magnet.resolve.queue import LADDER_S
-from magnet.resolve.resolver import open_resolver
-from magnet.resolve.store import open_store
+from magnet.resolve.queue import LADDER_S, NewLink, QueuedLink
+from magnet.resolve.resolver import Resolved, Resolver, open_resolver
+from magnet.resolve.store import Store, open_store
 from magnet.resolve.tally import Outcome, Status
 from magnet.seeder import open_seeder
+from magnet.uri import MagnetLink
 from tests.magnet.resolve.peers import HOST, honest, listening
 
 RAWS = [
@@ -34,6 +37,20 @@ RAWS = [
     for it in range(30)
 ]
 TORRENTS = {InfoHash(hashlib.sha1(raw).digest()): raw for raw in RAWS}
+LAYER = b"".join(hashlib.sha256(b"%d" % index).digest() for index in range(3))
+ROOT = HashTree(LAYER).root
+HYBRID = encode(
+    {
+        b"file tree": {b"data": {b"": {b"length": 3 * 16_384, b"pieces root": ROOT}}},
+        b"length": 3 * 16_384,
+        b"meta version": 2,
+        b"name": b"data",
+        b"piece length": 16_384,
+        b"pieces": bytes(60),
+    }
+)
+HYBRID_V1 = f"magnet:?xt=urn:btih:{hashlib.sha1(HYBRID).hexdigest()}"
+HYBRID_V2 = f"magnet:?xt=urn:btmh:1220{hashlib.sha256(HYBRID).hexdigest()}"
 UNUSABLE = b"d4:name1:xe"
 UNKNOWN = "ab" * 20
 COMMAND = Path(sys.executable).with_name("magnet")
@@ -66,6 +83,33 @@ async def work(
     async with open_resolver(node) as resolver, open_store(queue) as store:
         await Batch(resolver, store, wanted, outcomes.append, clock=lambda: now).run(given)
     return outcomes
+
+
+def resolved(
+    raw: bytes, layers: Mapping[bytes, bytes] | None = None, shortfall: str | None = None
+) -> Resolved:
+    """Return what a resolver gives."""
+    info = parse_info(raw)
+    link = MagnetLink(info_hash=info.info_hash, info_hash_v2=info.info_hash_v2)
+    return Resolved(link, info, raw, build_torrent(raw, piece_layers=layers), shortfall)
+
+
+def scripted(
+    monkeypatch: pytest.MonkeyPatch, *results: Resolved | ResolveError
+) -> list[MagnetLink]:
+    """Have resolvers give these, one after the other; return the links they are asked for."""
+    asked: list[MagnetLink] = []
+    rest = iter(results)
+
+    async def resolve(_: Resolver, link: MagnetLink, **others: object) -> Resolved:
+        asked.append(link)
+        result = next(rest)
+        if isinstance(result, ResolveError):
+            raise result
+        return result
+
+    monkeypatch.setattr(Resolver, "resolve", resolve)
+    return asked
 
 
 def statuses(outcomes: Iterable[Outcome]) -> list[Status]:
@@ -114,6 +158,134 @@ async def test_full_disk_ends_the_work_and_loses_nothing(node: Node, tmp_path: P
         await trio.Path(blocked).unlink()
         outcomes = await work(node, blocked, lines(), queue=queue)
     assert statuses(outcomes) == [Status.RESOLVED]
+
+
+async def test_torrent_named_like_a_file_in_the_folder_holds_up_nothing(
+    node: Node, tmp_path: Path
+) -> None:
+    await trio.Path(tmp_path / "n0").write_bytes(b"somebody's")
+    async with seeded() as links:
+        outcomes = await work(node, tmp_path, lines(*links[:3]), template="{name}/{hash}")
+    assert statuses(outcomes) == [Status.RESOLVED] * 3
+    assert await trio.Path(tmp_path / "n0").read_bytes() == b"somebody's"
+
+
+async def test_torrent_that_can_have_no_name_fails_alone(node: Node, tmp_path: Path) -> None:
+    queue, out = tmp_path / "queue", tmp_path / "out"
+    async with seeded() as links:
+        for name in ("n0", f"n0.{next(iter(TORRENTS)).hex()}"):
+            await trio.Path(out / f"{name}.torrent").mkdir(parents=True)
+        outcomes = await work(node, out, lines(*links[:3]), queue=queue)
+    (failed,) = (it for it in outcomes if it.status is Status.FAILED)
+    assert (failed.uri, failed.cause, failed.next_try_at) == (links[0], "no name free", LADDER_S[0])
+    assert len(outcomes) == 3
+
+
+@pytest.mark.parametrize("is_resolved", [False, True])
+async def test_link_that_ends_while_it_is_put_in_again_is_told_once(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_resolved: bool
+) -> None:
+    told: list[Outcome] = []
+    ended = trio.Event()
+    add = Store.add
+
+    async def add_late(store: Store, links: Sequence[NewLink], *, now: float) -> list[QueuedLink]:
+        if await store.due_count(now=0):
+            await ended.wait()
+        return await add(store, links, now=now)
+
+    async def again(uri: str) -> AsyncIterator[Sequence[str]]:
+        yield [uri]
+        yield [uri]
+
+    def tell(outcome: Outcome) -> None:
+        told.append(outcome)
+        ended.set()
+
+    monkeypatch.setattr(Store, "add", add_late)
+    wanted = BatchSettings(tmp_path, bound=Scope.LOOPBACK, timeout_s=5 if is_resolved else 0.05)
+    async with seeded() as links, open_resolver(node) as resolver, open_store(None) as store:
+        batch = Batch(resolver, store, wanted, tell, clock=lambda: 0)
+        await batch.run(again(links[0] if is_resolved else UNKNOWN))
+    expected = Status.RESOLVED if is_resolved else Status.FAILED
+    assert statuses(told) == [expected]
+    assert batch.tally.ended == {expected: 1}
+
+
+async def test_unusable_torrent_of_a_public_key_may_be_followed_by_another(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spec: BEP 46: the owner of the key decides what it stands for."""
+    queue, uri = tmp_path / "queue", f"magnet:?xs=urn:btpk:{'ab' * 32}"
+    unusable = ResolveError("the metadata is unusable")
+    asked = scripted(monkeypatch, unusable, resolved(RAWS[0]))
+    (failed,) = await work(node, tmp_path, lines(uri), queue=queue)
+    assert (failed.reason, failed.cause) == (unusable.reason, "unusable")
+    assert failed.next_try_at == LADDER_S[0]
+    (done,) = await work(node, tmp_path, lines(uri), queue=queue, now=LADDER_S[0])
+    assert done.status is Status.RESOLVED
+    assert len(asked) == 2
+
+
+async def test_torrent_that_lacks_layers_is_good_until_its_time_and_then_replaced(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, out = tmp_path / "queue", tmp_path / "out"
+    bare, whole = resolved(HYBRID, shortfall="no layers"), resolved(HYBRID, {ROOT: LAYER})
+    asked = scripted(monkeypatch, bare, ResolveTimeout(1), whole)
+    at = [0, *accumulate(LADDER_S[:2])]
+    (first,) = await work(node, out, lines(HYBRID_V2), queue=queue)
+    (early,) = await work(node, out, lines(HYBRID_V2), queue=queue, now=at[1] - 1)
+    (failed,) = await work(node, out, lines(), queue=queue, now=at[1])
+    for it in (first, early, failed):
+        assert (it.status, it.path, it.reason) == (Status.RESOLVED, first.path, "no layers")
+    assert [it.next_try_at for it in (first, early, failed)] == [at[1], at[1], at[2]]
+    assert [it.is_cached for it in (first, early, failed)] == [False, True, True]
+    (done,) = await work(node, out, lines(HYBRID_V2), queue=queue, now=at[2])
+    assert (done.path, done.reason, done.next_try_at) == (first.path, None, None)
+    assert await trio.Path(first.path or "").read_bytes() == whole.torrent
+    (again,) = await work(node, out, lines(HYBRID_V2), queue=queue, now=1e9)
+    assert (again.is_cached, again.reason) == (True, None)
+    assert len(asked) == 3
+
+
+async def test_incomplete_torrent_whose_file_is_gone_is_resolved_anew(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, out = tmp_path / "queue", tmp_path / "out"
+    bare = resolved(HYBRID, shortfall="no layers")
+    scripted(monkeypatch, bare, ResolveTimeout(1))
+    (first,) = await work(node, out, lines(HYBRID_V2), queue=queue)
+    await trio.Path(first.path or "").unlink()
+    (again,) = await work(node, out, lines(HYBRID_V2), queue=queue, now=1)
+    assert (again.status, again.path, again.is_cached) == (Status.FAILED, None, False)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_torrent_is_known_by_its_other_hash(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    queue, out = tmp_path / "queue", tmp_path / "out"
+    asked = scripted(monkeypatch, resolved(HYBRID, {ROOT: LAYER}))
+    one, other = (HYBRID_V1, HYBRID_V2)[::order]
+    (first,) = await work(node, out, lines(one), queue=queue)
+    (second,) = await work(node, out, lines(other), queue=queue)
+    assert (second.uri, second.path, second.is_cached) == (other, first.path, True)
+    assert await work(node, out, lines(), queue=queue, now=1e9) == []
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_links_that_turn_out_to_be_one_torrent_are_resolved_once(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    out = tmp_path / "out"
+    asked = scripted(monkeypatch, resolved(HYBRID, {ROOT: LAYER}))
+    given = (HYBRID_V1, HYBRID_V2)[::order]
+    outcomes = await work(node, out, lines(*given), at_once=1)
+    assert [(it.uri, it.is_cached) for it in outcomes] == [(given[0], False), (given[1], True)]
+    assert statuses(outcomes) == [Status.RESOLVED] * 2
+    assert len(asked) == len(list(out.iterdir())) == 1
 
 
 async def test_failed_link_rests_until_its_time(node: Node, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dht.bencode import encode
 from magnet.metainfo.info import Info, parse_info
-from magnet.resolve.naming import check_template, file_path
+from magnet.resolve.naming import check_template, file_path, file_paths
 
 
 def info_named(name: bytes) -> Info:
@@ -76,3 +76,17 @@ def test_no_name_leaves_its_folder(name: bytes) -> None:
     assert path[1] not in (".", "..")
     assert "/" not in path[1]
     assert len(f".{path[1]}.part".encode()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("template", "paths"),
+    [
+        ("{name}", ["name.torrent", f"name.{HASH}.torrent"]),
+        (
+            "{name}/{hash}",
+            [f"name/{HASH}.torrent", f"name/{HASH}.{HASH}.torrent", f"name.{HASH}.torrent"],
+        ),
+    ],
+)
+def test_there_are_other_names_where_one_is_taken(template: str, paths: list[str]) -> None:
+    assert ["/".join(it) for it in file_paths(PLAIN, template)] == paths

@@ -1,16 +1,22 @@
 """Writing a .torrent: hostile names and unwritable folders first."""
 
+import errno
 import hashlib
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from dht.bencode import encode
 from dht.keyspace import InfoHash
-from magnet.errors import DiskError
+from magnet.errors import DiskError, NameTaken
 from magnet.metainfo.info import Info, parse_info
+from magnet.metainfo.merkle import HashTree
+from magnet.metainfo.torrent import build_torrent
 from magnet.resolve.output import read_torrent_of, write_torrent, write_whole
 from magnet.uri import MagnetLink
 from tests.magnet.resolve.cutting import cancel_after
@@ -21,6 +27,15 @@ LONGEST_NAME_BYTES = 255
 
 def raw_named(name: bytes, pieces: bytes = bytes(20)) -> bytes:
     return encode({b"length": 5, b"name": name, b"piece length": 16_384, b"pieces": pieces})
+
+
+def failing(code: int) -> Callable[[int], None]:
+    """Return what stands in for `os.fsync` where it always fails."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail
 
 
 def info_named(name: bytes, pieces: bytes = bytes(20)) -> Info:
@@ -90,13 +105,7 @@ async def test_folder_in_place_of_the_file_is_left_alone(tmp_path: Path) -> None
 
 
 async def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_bytes = Path.write_bytes
-
-    def disk_full(self: Path, data: bytes) -> int:
-        write_bytes(self, data[:1])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", disk_full)
+    monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
     with pytest.raises(DiskError, match="No space left on device"):
         await write_whole(tmp_path / "name.torrent", b"torrent")
     assert names_in(tmp_path) == []
@@ -106,16 +115,143 @@ async def test_failed_write_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await write_whole(tmp_path / "name", b"old")
-
-    def fail(self: Path, data: bytes) -> int:
-        raise OSError(5, "Input/output error")
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", fail)
+        patch.setattr(os, "fsync", failing(errno.EIO))
         with pytest.raises(DiskError):
             await write_whole(tmp_path / "name", b"new")
     assert await trio.Path(tmp_path / "name").read_bytes() == b"old"
     assert names_in(tmp_path) == ["name"]
+
+
+async def test_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a loss of power leaves cannot be tried here; the order of the calls can."""
+    steps: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def note_fsync(descriptor: int) -> None:
+        synced = os.fstat(descriptor)
+        steps.append("names" if stat.S_ISDIR(synced.st_mode) else f"{synced.st_size} bytes")
+        fsync(descriptor)
+
+    def note_replace(self: Path, target: Path) -> Path:
+        steps.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(Path, "replace", note_replace)
+    await write_torrent(tmp_path, info_named(b"name"), b"torrent")
+    assert steps == ["7 bytes", "rename", "names"]
+
+
+async def test_folder_that_cannot_be_synced_is_good_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not every file system can do it."""
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            failing(errno.EINVAL)(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    await write_torrent(tmp_path, info_named(b"name"), b"torrent")
+    assert names_in(tmp_path) == ["name.torrent"]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EFBIG, errno.EBUSY])
+async def test_file_that_the_disk_does_not_like_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(os, "fsync", failing(code))
+    with pytest.raises(NameTaken):
+        await write_torrent(tmp_path, info_named(b"name"), b"torrent")
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO])
+async def test_disk_that_takes_nothing_is_not_the_fault_of_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(os, "fsync", failing(code))
+    with pytest.raises(DiskError) as caught:
+        await write_torrent(tmp_path, info_named(b"name"), b"torrent")
+    assert not isinstance(caught.value, NameTaken)
+
+
+async def test_folder_that_cannot_be_written_is_not_the_fault_of_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", failing(errno.EACCES))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(DiskError) as caught:
+        await write_torrent(tmp_path, info_named(b"name"), b"torrent")
+    assert not isinstance(caught.value, NameTaken)
+    assert caught.value.path == str(tmp_path)
+
+
+async def test_file_in_place_of_a_folder_of_the_template_is_left_alone(tmp_path: Path) -> None:
+    """The torrent's name is a stranger's, and may be that of any file in the output folder."""
+    there = trio.Path(tmp_path / "README")
+    await there.write_bytes(b"somebody's")
+    info = info_named(b"README")
+    path = await write_torrent(tmp_path, info, b"torrent", "{name}/{hash}")
+    assert info.info_hash is not None
+    assert path == tmp_path / f"README.{info.info_hash.hex()}.torrent"
+    assert await there.read_bytes() == b"somebody's"
+    assert await write_torrent(tmp_path, info, b"torrent", "{name}/{hash}") == path
+
+
+async def test_file_that_cannot_be_read_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "name.torrent"
+    await trio.Path(there).write_bytes(b"somebody's")
+    open_file = Path.open
+
+    def closed(self: Path, mode: str = "r") -> Any:
+        if self == there:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return open_file(self, mode)
+
+    monkeypatch.setattr(Path, "open", closed)
+    path = await write_torrent(tmp_path, info_named(b"name"), b"torrent")
+    assert path != there
+    assert await read_torrent_of(there, MagnetLink(info_hash=InfoHash(bytes(20)))) is None
+    monkeypatch.undo()
+    assert await trio.Path(there).read_bytes() == b"somebody's"
+
+
+async def test_torrent_whose_names_are_all_taken_is_told_apart(tmp_path: Path) -> None:
+    info = info_named(b"name")
+    assert info.info_hash is not None
+    for name in ("name.torrent", f"name.{info.info_hash.hex()}.torrent"):
+        await trio.Path(tmp_path / name).mkdir()
+    with pytest.raises(NameTaken, match=r"name\.[0-9a-f]{40}\.torrent: Is a directory"):
+        await write_torrent(tmp_path, info, b"torrent")
+    assert len(names_in(tmp_path)) == 2
+
+
+LAYER = b"".join(hashlib.sha256(b"%d" % index).digest() for index in range(3))
+ROOT = HashTree(LAYER).root
+RAW_V2 = encode(
+    {
+        b"file tree": {b"data": {b"": {b"length": 3 * 16_384, b"pieces root": ROOT}}},
+        b"meta version": 2,
+        b"name": b"data",
+        b"piece length": 16_384,
+    }
+)
+
+
+async def test_torrent_gives_way_to_a_more_complete_one_and_to_no_other(tmp_path: Path) -> None:
+    info = parse_info(RAW_V2)
+    bare, whole = build_torrent(RAW_V2), build_torrent(RAW_V2, piece_layers={ROOT: LAYER})
+    wrong = build_torrent(RAW_V2, piece_layers={ROOT: LAYER[::-1]})
+    for given, kept in [(wrong, wrong), (bare, bare), (whole, whole), (bare, whole)]:
+        path = await write_torrent(tmp_path, info, given)
+        assert await trio.Path(path).read_bytes() == kept
+    assert names_in(tmp_path) == ["data.torrent"]
 
 
 async def test_cancelling_anywhere_leaves_no_partial_file(tmp_path: Path) -> None:

@@ -1,9 +1,20 @@
 """What a queue of links means: lines with and without a priority, and the ladder."""
 
+from dataclasses import replace
+
 import pytest
 
+from dht.bencode import encode
 from dht.keyspace import ID_BYTES, InfoHash
-from magnet.resolve.queue import DAILY_S, identity_of, next_try_at, split_priority
+from magnet.metainfo.info import parse_info
+from magnet.resolve.queue import (
+    DAILY_S,
+    NewLink,
+    aliases_of,
+    identity_of,
+    next_try_at,
+    split_priority,
+)
 from magnet.uri import MagnetLink
 
 HASH = "ab" * 20
@@ -48,3 +59,15 @@ def test_links_of_other_torrents_are_not() -> None:
         MagnetLink(public_key=b"\1" * 32, salt=b"s"),
     ]
     assert len({identity_of(it) for it in links}) == len(links)
+
+
+def test_torrent_has_a_link_for_each_of_its_hashes_but_the_one_it_was_found_by() -> None:
+    raw = encode({b"length": 5, b"name": b"x", b"piece length": 16_384, b"pieces": bytes(20)})
+    v1 = replace(parse_info(raw), info_hash=InfoHash(b"\1" * ID_BYTES))
+    hybrid = replace(v1, info_hash_v2=b"\2" * 32)
+    v1_link = NewLink("01" * 20, f"magnet:?xt=urn:btih:{'01' * 20}", 5)
+    v2_link = NewLink("02" * 32, f"magnet:?xt=urn:btmh:1220{'02' * 32}", 5)
+    assert aliases_of(v1_link.identity, v1, 5) == []
+    assert aliases_of(v1_link.identity, hybrid, 5) == [v2_link]
+    assert aliases_of(v2_link.identity, hybrid, 5) == [v1_link]
+    assert aliases_of("a key:", hybrid, 5) == [v1_link, v2_link]

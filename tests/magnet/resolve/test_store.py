@@ -65,7 +65,7 @@ async def test_failing_write_of_the_torrent_leaves_the_link_waiting() -> None:
             raise DiskError("x", "No space left on device")
 
         with pytest.raises(DiskError, match="No space left"):
-            await store.resolved(queued, fail)
+            await store.resolved(queued, fail, now=0)
         assert [it.state for it in await store.due(9, now=0)] == [LinkState.WAITING]
 
 
@@ -110,7 +110,7 @@ async def test_failed_link_rests_and_climbs_the_ladder() -> None:
 async def test_links_that_ended_are_not_due(tmp_path: Path) -> None:
     async with open_store(None) as store:
         done, useless, waiting = await store.add([link(1), link(2), link(3)], now=0)
-        path = await store.resolved(done, lambda: tmp_path / "a.torrent")
+        path, _ = await store.resolved(done, lambda: tmp_path / "a.torrent", now=0)
         await store.unusable(useless, "unsorted")
         assert path == tmp_path / "a.torrent"
         assert await store.due(9, now=0) == [waiting]
@@ -120,6 +120,38 @@ async def test_links_that_ended_are_not_due(tmp_path: Path) -> None:
         assert again[0].path == str(tmp_path / "a.torrent")
         await store.reopen(again[0], now=1)
         assert numbers([it.identity for it in await store.due(9, now=1)]) == [3, 1]
+
+
+async def test_link_that_lacks_something_keeps_its_file_and_climbs_the_ladder(
+    tmp_path: Path,
+) -> None:
+    async with open_store(None) as store:
+        (queued,) = await store.add([link(1)], now=0)
+        path = tmp_path / "a.torrent"
+        _, noted = await store.resolved(queued, lambda: path, now=100, lacking="no layers")
+        assert await store.due(9, now=noted.next_at - 1) == []
+        assert await store.due(9, now=noted.next_at) == [noted]
+        assert (noted.next_at, noted.reason) == (100 + LADDER_S[0], "no layers")
+        again = await store.failed(noted, "no layers", now=500)
+        assert (again.path, again.next_at) == (str(path), 500 + LADDER_S[1])
+        _, done = await store.resolved(again, lambda: path, now=900)
+        assert (done.state, done.reason) == (LinkState.RESOLVED, None)
+        assert await store.next_due_at() is None
+
+
+async def test_other_links_to_a_torrent_are_resolved_with_it(tmp_path: Path) -> None:
+    async with open_store(None) as store:
+        one, useless, failed = await store.add([link(1), link(2), link(3)], now=0)
+        await store.unusable(useless, "unsorted")
+        await store.failed(failed, "no peers", now=0)
+        path = tmp_path / "a.torrent"
+        aliases = [link(2), link(3), link(4)]
+        await store.resolved(one, lambda: path, now=1, aliases=aliases)
+        (due,) = await store.due(9, now=1)
+        assert (due.identity, due.path, due.reason) == (failed.identity, str(path), None)
+        new = await store.add([link(4)._replace(uri="as given"), link(2)], now=2)
+        assert [it.state for it in new] == [LinkState.RESOLVED, LinkState.UNUSABLE]
+        assert (new[0].uri, new[0].path) == ("as given", str(path))
 
 
 async def test_queue_outlives_the_process(tmp_path: Path) -> None:
