@@ -31,8 +31,9 @@ As in `dht`, the ground floor is pure, and a thin floor of trio stands on it.
   names, each under one contract.
 - `resolve` turns a link into a torrent: `ranking` decides who is tried, `admission` how many at
   once, `resolution` tries them, `completion` knows what a torrent needs besides its metadata,
-  `resolver` does so for any number of links, `report` tells the story, `output` writes the file.
-  `batch` works through a queue of links that survives the process.
+  `resolver` does so for any number of links, `giving` gives the metadata on to peers that lack it,
+  `report` tells the story, `output` writes the file. `batch` works through a queue of links that
+  survives the process.
 - `seeder` serves metadata to whoever connects, and brings the peers of a torrent together. `demo`
   shows everything at work on one machine.
 - `describe` puts links and torrents into words, and `cli` is the `magnet` command.

@@ -13,7 +13,7 @@ Spec: BEP 3 "peer protocol"; BEP 9; BEP 10; BEP 11; BEP 52 "hash request"; BEP 5
 
 import errno
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,6 +34,7 @@ from magnet.peer.extension import CLIENT_NAME, LOCAL_IDS, ExtensionHandshake, yo
 from magnet.peer.handshake import Reserved, generate_peer_id
 from magnet.peer.hash_server import NO_HASHES, HashServer, HashSession
 from magnet.peer.metadata_server import MetadataServer, MetadataSession
+from magnet.peer.shelf import Shelf
 from magnet.peer.stream import PeerStream
 from magnet.peer.ut_metadata import MetadataPiece, MetadataRequest
 from magnet.peer.wire import Hashes, HashRequest, HaveNone, RejectRequest, Request
@@ -63,6 +64,15 @@ _NO_LAYERS: Final[Mapping[InfoHash, HashServer]] = {}
 
 _PORT_TRIES: Final = 10
 """Attempts at finding a port that is free on all addresses."""
+
+
+class _Torrent(NamedTuple):
+    """What belongs to one info-hash; those who came for it keep it, also when it is let go."""
+
+    server: MetadataServer
+    hashes: HashServer
+    swarm: Acquaintances
+    upgrade: InfoHash | None
 
 
 class _Call(NamedTuple):
@@ -128,16 +138,12 @@ class Seeder:
             ValueError: An info dictionary has not the hash it is listed under.
             MalformedBencode: An info dictionary is not bencoded.
         """
-        for info_hash, raw_info in torrents.items():
-            if not _is_metadata_of(raw_info, info_hash):
-                raise ValueError(f"the metadata under {info_hash.hex()} has another hash")
         self.endpoints = tuple(endpoints)
-        self._servers = {key: MetadataServer(raw_info) for key, raw_info in torrents.items()}
-        self._hash_servers = dict(hash_servers)
+        self._torrents: dict[InfoHash, _Torrent] = {}
         self._call, self._calls = trio.open_memory_channel[_Call](CALLS_WAITING_MAX)
-        self._swarms = {key: Acquaintances(partial(self._take_call, key)) for key in torrents}
-        self._upgrades = _upgrades(torrents)
-        self._stream_keys = StreamKeys(torrents)
+        self._stream_keys = StreamKeys(())
+        self._shelf = Shelf()
+        self._take_up(torrents, hash_servers)
         self._rng = rng
         self._peer_id = generate_peer_id(rng)
         self._open: Counter[bytes] = Counter()
@@ -152,11 +158,54 @@ class Seeder:
         """Return the counts as they are now."""
         return SeederStatistics(connections=self._open.total(), **self._counts)
 
+    def offer(
+        self, raw_info: bytes, keys: Iterable[InfoHash], hashes: HashServer = NO_HASHES
+    ) -> None:
+        """Serve one more torrent, until there is no room for it beside those offered later.
+
+        A private torrent is not taken, nor one that is here already.
+
+        Args:
+            raw_info: The complete info dictionary.
+            keys: Its info-hashes, for v2 the truncated one.
+            hashes: What is known of its piece layers.
+
+        Raises:
+            ValueError: It has not one of these hashes, or is larger than peers accept.
+            MalformedBencode: It is not bencoded.
+
+        Spec: BEP 27 for private torrents.
+        """
+        new = {key: raw_info for key in keys if key not in self._torrents}
+        if not new or MetadataServer(raw_info).metadata_size is None:
+            return
+        self._take_up(new, dict.fromkeys(new, hashes))
+        for key in self._shelf.add(tuple(new), len(raw_info) + hashes.size):
+            del self._torrents[key]
+            self._stream_keys.discard(key)
+
+    def _take_up(
+        self, torrents: Mapping[InfoHash, bytes], hashes: Mapping[InfoHash, HashServer]
+    ) -> None:
+        for info_hash, raw_info in torrents.items():
+            if not _is_metadata_of(raw_info, info_hash):
+                raise ValueError(f"the metadata under {info_hash.hex()} has another hash")
+        upgrades = _upgrades(torrents)
+        for key, raw_info in torrents.items():
+            swarm = Acquaintances(partial(self._take_call, key))
+            self._torrents[key] = _Torrent(
+                MetadataServer(raw_info),
+                hashes.get(key, NO_HASHES),
+                swarm,
+                upgrades.get(key),
+            )
+            self._stream_keys.add(key)
+
     async def keep_telling(self) -> None:
         """Tell peers of each other, for ever."""
         while True:
-            for swarm in self._swarms.values():
-                swarm.tell_all(now=trio.current_time())
+            for torrent in self._torrents.values():
+                torrent.swarm.tell_all(now=trio.current_time())
             await trio.sleep(_TELL_S)
 
     async def keep_dialling(self, utp: Carrier) -> None:
@@ -170,14 +219,17 @@ class Seeder:
 
         Args:
             utp: What to dial with.
-            key: One of our torrents.
+            key: One of our torrents; for others nobody is dialled.
             to: Where the peer is.
         """
+        torrent = self._torrents.get(key)
+        if torrent is None:
+            return
         try:
             stream = await utp.connect(to)
         except PeerError:
             return  # It may still get through to us.
-        await self._admit(partial(self._approach, key), stream, to)
+        await self._admit(partial(self._approach, key, torrent), stream, to)
 
     async def serve(
         self, stream: trio.abc.Stream, remote: Endpoint, transport: Transport = Transport.TCP
@@ -220,12 +272,14 @@ class Seeder:
         with suppress(trio.WouldBlock):  # Whoever is not dialled may still get through to us.
             self._call.send_nowait(_Call(key, to))
 
-    async def _approach(self, key: InfoHash, stream: trio.abc.Stream, remote: Endpoint) -> None:
+    async def _approach(
+        self, key: InfoHash, torrent: _Torrent, stream: trio.abc.Stream, remote: Endpoint
+    ) -> None:
         """Converse with a peer that we have dialled."""
-        hello = replace(_hello(self._servers[key].metadata_size, remote), port=self.port)
+        hello = replace(_hello(torrent.server.metadata_size, remote), port=self.port)
         connection = PeerConnection.initiator(key, self._peer_id, hello)
         async with PeerStream(stream, connection) as peer:
-            await self._attend(peer, self._servers[key], remote, Transport.UTP)
+            await self._attend(peer, torrent, remote, Transport.UTP)
 
     async def _receive(
         self, transport: Transport, stream: trio.abc.Stream, remote: Endpoint
@@ -236,27 +290,23 @@ class Seeder:
         self._counts["encrypted"] += isinstance(accepted, EncryptedStream)
         async with PeerStream(accepted, connection) as peer:
             received = await peer.wait_handshake_received()
-            server = self._servers.get(received.info_hash)
-            if server is None:
+            torrent = self._torrents.get(received.info_hash)
+            if torrent is None:
                 self._counts["unknown"] += 1
                 return
-            connection.accept(
-                _hello(server.metadata_size, remote),
-                upgrade=self._upgrades.get(received.info_hash),
-            )
-            await self._attend(peer, server, remote, transport)
+            connection.accept(_hello(torrent.server.metadata_size, remote), upgrade=torrent.upgrade)
+            # From here on it is of the swarm by whose hash it was answered.
+            agreed = self._torrents[connection.agreed_hash]
+            await self._attend(peer, agreed, remote, transport)
 
     async def _attend(
-        self, peer: PeerStream, server: MetadataServer, remote: Endpoint, transport: Transport
+        self, peer: PeerStream, torrent: _Torrent, remote: Endpoint, transport: Transport
     ) -> None:
         connection = peer.connection
         await peer.wait_handshake_completed()
         if Reserved.FAST in connection.shared:
             connection.send(HaveNone())
-        # Hashes are asked for by those only who know the torrent by its v2 hash.
-        hashes = self._hash_servers.get(connection.agreed_hash, NO_HASHES)
-        swarm = self._swarms[connection.agreed_hash]
-        meeting = swarm.meeting(
+        meeting = torrent.swarm.meeting(
             connection,
             remote,
             over_utp=transport is Transport.UTP,
@@ -264,7 +314,9 @@ class Seeder:
             now=trio.current_time(),
         )
         with meeting as member:
-            await self._answer(peer, server.open_session(), hashes.open_session(), member)
+            await self._answer(
+                peer, torrent.server.open_session(), torrent.hashes.open_session(), member
+            )
 
     async def _answer(
         self,

@@ -24,6 +24,13 @@ WEB_SEED_SCHEMES: Final = frozenset(["http", "https", "ftp"])
 SOURCE_SCHEMES: Final = frozenset(["http", "https"])
 """Kept in `xs` and `as`."""
 
+PRIVILEGED_PORTS: Final = frozenset([80, 443])
+"""The only ports below `PORT_MIN` to which a URL may lead us: behind the others are mail, names and
+other services, to which a stranger must not make us write."""
+
+PORT_MIN: Final = 1_024
+"""The first port that needs no privilege."""
+
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
 
 
@@ -51,6 +58,16 @@ def check_url(text: str, schemes: frozenset[str], bound: Scope) -> str:
         raise ValueError("host is not clear")
     host_port(parts.hostname or "", _port(parts), bound)
     return text.partition("#")[0]
+
+
+def check_port(port: int) -> None:
+    """Check that a port is one to which a stranger's URL may lead us.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if port < PORT_MIN and port not in PRIVILEGED_PORTS:
+        raise ValueError(f"port {port}")
 
 
 def without_userinfo(url: str) -> str:

@@ -9,6 +9,7 @@ What remains for whoever writes: to follow no link, and to overwrite nothing tha
 torrent's.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Final
@@ -44,6 +45,18 @@ _DEVICES: Final = frozenset(
 )
 """Names that mean a device on Windows, whatever their extension."""
 
+_SAFE: Final = "".join(chr(code) for code in range(128) if code not in _TRANSLATION)
+_LAST: Final = _SAFE.replace(".", "").replace(" ", "")
+_HARMLESS: Final = re.compile(
+    "(?!(?i:{devices}) *(?:[.]|$))[{safe}]{{0,{most}}}[{last}]".format(
+        devices="|".join(map(re.escape, filter(str.isascii, _DEVICES))),
+        safe=re.escape(_SAFE),
+        last=re.escape(_LAST),
+        most=ELEMENT_BYTES_MAX - 1,
+    ).encode()
+)
+"""Elements in ASCII that need no change, as nearly all do."""
+
 Path = tuple[str, ...]
 
 
@@ -60,6 +73,8 @@ def safe_element(raw: bytes) -> str:
     Returns:
         1 to `ELEMENT_BYTES_MAX` bytes of UTF-8; an extension survives the cut.
     """
+    if _HARMLESS.fullmatch(raw):
+        return raw.decode("ascii")
     text = raw.decode("utf-8", "surrogateescape").translate(_TRANSLATION).rstrip(". ")
     if text.partition(".")[0].rstrip(" ").upper() in _DEVICES:
         text = f"_{text}"
@@ -129,6 +144,8 @@ def _distinct(paths: Sequence[Path], parents: Sequence[int], taken: set[_Entry])
 
 def _fold(element: str) -> str:
     """Return a form in which names are equal when some file system takes them for the same."""
+    if element.isascii():
+        return element.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", element).casefold())
 
 

@@ -15,7 +15,7 @@ From the ground up:
 - `ut_pex` and `ut_holepunch`: what peers say of other peers, and do to bring them together (BEP 11
   and 55), with the bounds on both;
 - `assembly` and `metadata_pool`: what the peers of one swarm have brought together, and whom to ask
-  for what next;
+  for what next; `allowance`: how much memory that takes over all links;
 - `hashes` and `layer_pool`: the same for the piece layers of v2 torrents (BEP 52), of which every
   part can be checked by itself;
 - `metadata_server` and `hash_server`: answers to those who ask us;

@@ -341,6 +341,22 @@ class PeerConnection:
         self.send_extension(UT_METADATA, encode_metadata_message(MetadataRequest(piece)))
         self._requested[piece] += 1
 
+    def offer_metadata(self, size: int) -> None:
+        """Tell the peer, in a further extension handshake, that we have metadata by now.
+
+        Args:
+            size: Of the info dictionary, in bytes.
+
+        Raises:
+            LocalProtocolError: Messages do not flow yet or any more.
+
+        Spec: BEP 9 "extension header"; BEP 10 "handshake message".
+        """
+        self._require(State.OPEN)
+        # All of it once more: libtorrent takes what is not repeated for switched off.
+        self._ours = replace(self._ours, metadata_size=size)
+        self._begin_extensions()
+
     def answer_metadata(self, answer: MetadataPiece | MetadataReject) -> None:
         """Answer a `MetadataRequest`; to a peer that gave us no id to send under, say nothing.
 

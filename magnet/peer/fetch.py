@@ -26,6 +26,7 @@ from magnet.errors import (
 )
 from magnet.peer.assembly import STALL_S
 from magnet.peer.connection import FEATURES, PeerConnection
+from magnet.peer.events import Event
 from magnet.peer.extension import (
     CLIENT_NAME,
     LOCAL_IDS,
@@ -38,7 +39,7 @@ from magnet.peer.handshake import Reserved, generate_peer_id
 from magnet.peer.introductions import Informant, Introductions
 from magnet.peer.metadata_pool import MetadataPool, Standing
 from magnet.peer.stream import PeerStream
-from magnet.peer.ut_metadata import MetadataPiece, MetadataReject
+from magnet.peer.ut_metadata import MetadataPiece, MetadataReject, MetadataRequest
 from magnet.peer.wire import HaveNone
 
 LINGER_S: Final = 20.0
@@ -90,6 +91,7 @@ async def fetch_metadata(
     introductions: Introductions | None = None,
     *,
     afterwards: Callable[[PeerStream], Awaitable[None]] | None = None,
+    parting: Callable[[PeerStream], None] | None = None,
 ) -> None:
     """Help a pool to its metadata: talk to one peer until the whole is there, whoever gave it.
 
@@ -101,6 +103,7 @@ async def fetch_metadata(
         introductions: Takes what the peer says of others. With it, we stay with a peer that has no
             metadata for `LINGER_S` at most, if there is nobody better.
         afterwards: What else to do with the peer once the whole is there.
+        parting: Is given the peer at the end, in whatever way that comes, and may hand it over.
 
     Raises:
         PeerError: From `afterwards`.
@@ -112,17 +115,27 @@ async def fetch_metadata(
     """
     others = introductions if introductions is not None else Introductions()
     async with PeerStream(stream, connection) as peer:
-        with others.conversing(peer, at) as informant:
-            await _shake_hands(peer)
-            size = await _offered_size(peer, informant)
-            if not pool.join(at, size, now=trio.current_time()):
-                raise _verdict(pool.standing(at, now=trio.current_time()), None)
-            try:
-                await _exchange(peer, pool, at, informant)
-            finally:
-                pool.leave(at)
-        if afterwards is not None:
-            await afterwards(peer)
+        try:
+            with others.conversing(peer, at) as informant:
+                await _converse(peer, pool, at, informant)
+            if afterwards is not None:
+                await afterwards(peer)
+        finally:
+            if parting is not None:
+                parting(peer)
+
+
+async def _converse(
+    peer: PeerStream, pool: MetadataPool, at: Endpoint, informant: Informant
+) -> None:
+    await _shake_hands(peer)
+    size = await _offered_size(peer, informant)
+    if not pool.join(at, size, now=trio.current_time()):
+        raise _verdict(pool.standing(at, now=trio.current_time()), None)
+    try:
+        await _exchange(peer, pool, at, informant)
+    finally:
+        pool.leave(at)
 
 
 async def _shake_hands(peer: PeerStream) -> None:
@@ -140,7 +153,9 @@ async def _offered_size(peer: PeerStream, informant: Informant) -> int:
     while (size := peer.connection.metadata_size) is None:
         if trio.current_time() >= until or not informant.is_useful:
             raise MetadataRejected
-        informant.hear(await peer.listen(deadline=trio.current_time() + _RECONSIDER_S))
+        event = await peer.listen(deadline=trio.current_time() + _RECONSIDER_S)
+        informant.hear(event)
+        _decline(peer, event)
     return size
 
 
@@ -160,11 +175,18 @@ async def _exchange(
         pool.wait_for_news(at, peer.wake)
         event = await peer.listen(deadline=pool.next_deadline(now=now))
         informant.hear(event)
+        _decline(peer, event)
         if isinstance(event, MetadataPiece):
             pool.received(at, event, now=trio.current_time())
         elif isinstance(event, MetadataReject):
             rejected = event.piece
             pool.rejected(at, event.piece, now=trio.current_time())
+
+
+def _decline(peer: PeerStream, event: Event | None) -> None:
+    """Reject a request: we have nothing to give yet, but leave nobody waiting. Spec: BEP 9."""
+    if isinstance(event, MetadataRequest):
+        peer.connection.answer_metadata(MetadataReject(event.piece))
 
 
 def _verdict(standing: Standing, rejected: int | None) -> PeerError:

@@ -43,6 +43,11 @@ class HashServer:
         """Serve the layers that a .torrent file has."""
         return cls(torrent.piece_layers, torrent.info.piece_length)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the layers."""
+        return self._hash_count * HASH_BYTES
+
     def open_session(self) -> "HashSession":
         """Return the answers for one connection."""
         return HashSession(self._trees, SERVINGS_MAX * self._hash_count)

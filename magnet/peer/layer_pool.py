@@ -26,7 +26,7 @@ from dht.keyspace import ID_BYTES, InfoHash
 from magnet.errors import InvalidMetainfo, MetainfoFault
 from magnet.metainfo.info import Info
 from magnet.metainfo.layers import layered_files
-from magnet.metainfo.merkle import HASH_BYTES, root_of_layer
+from magnet.metainfo.merkle import HASH_BYTES
 from magnet.peer.hashes import are_proven, layer_ranges
 from magnet.peer.metadata_pool import Standing
 from magnet.peer.wire import Hashes, HashRange
@@ -102,7 +102,6 @@ class LayerPool:
         """
         self.info_hash = info_hash
         self._files = dict(files)
-        self._piece_length = piece_length
         ranges = [
             wanted
             for root, count in self._files.items()
@@ -162,18 +161,16 @@ class LayerPool:
         return self._needed - len(self._missing), self._needed
 
     def offer(self, layers: Mapping[bytes, bytes]) -> None:
-        """Take the layers that somebody else brought, as far as they are missing and true.
+        """Take the layers that somebody else brought, as far as they are missing.
+
+        Nothing is hashed here: that takes half a second for the largest, in which the event loop
+        would stand still.
 
         Args:
-            layers: By pieces root, unchecked.
+            layers: By pieces root, each proven: `magnet.metainfo.layers.check_layers`.
         """
         missing = {wanted.pieces_root for wanted in self._missing}
-        proven = {
-            root
-            for root in missing & layers.keys()
-            if len(layers[root]) == self._files[root] * HASH_BYTES
-            and root_of_layer(layers[root], self._piece_length) == root
-        }
+        proven = missing & layers.keys()
         self._runs |= {root: {0: layers[root]} for root in proven}
         self._missing = {it for it in self._missing if it.pieces_root not in proven}
         self._wake_if(self.is_complete)

@@ -28,11 +28,13 @@ from typing import Final
 from dht.contact import Endpoint
 from dht.keyspace import InfoHash
 from magnet.metainfo.info import verify_info
+from magnet.peer.allowance import Allowance
 from magnet.peer.assembly import Assembly, Attempt, Membership
 from magnet.peer.ut_metadata import (
     METADATA_PIECE_BYTES,
     METADATA_SIZE_MAX,
     MetadataPiece,
+    piece_count,
     piece_length,
 )
 
@@ -84,7 +86,11 @@ class MetadataPool:
     """The common work of a swarm's peers on its metadata; peers are known by their endpoints."""
 
     def __init__(
-        self, *, info_hash: InfoHash | None = None, info_hash_v2: bytes | None = None
+        self,
+        *,
+        info_hash: InfoHash | None = None,
+        info_hash_v2: bytes | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         """Start without peers.
 
@@ -92,6 +98,7 @@ class MetadataPool:
             info_hash: The SHA-1 that the metadata must have, 20 bytes.
             info_hash_v2: The SHA-256 that it must have, 32 bytes, or its first 20. Of a hybrid
                 torrent give both hashes.
+            allowance: What it may hold together with other pools; if None, it is alone.
 
         Raises:
             ValueError: There is no hash, or one has another length.
@@ -101,6 +108,7 @@ class MetadataPool:
         verify_info(b"", info_hash, info_hash_v2)
         self._info_hash = info_hash
         self._info_hash_v2 = info_hash_v2
+        self._allowance = allowance if allowance is not None else Allowance()
         self._assemblies: dict[int, Assembly] = {}
         self._members: dict[Endpoint, Membership] = {}
         self._liars: set[Endpoint] = set()
@@ -120,12 +128,12 @@ class MetadataPool:
     @property
     def buffered_bytes(self) -> int:
         """Bytes of pieces held now."""
-        return sum(attempt.total_bytes for _, attempt in self._attempts())
+        return sum(attempt.total_bytes for _, attempt in self.attempts())
 
     def progress(self) -> tuple[int, int]:
         """Return how many pieces the best attempt has, and needs; (0, 0) while there is none."""
         return max(
-            ((len(attempt.pieces), assembly.count) for assembly, attempt in self._attempts()),
+            ((len(attempt.pieces), piece_count(size)) for size, attempt in self.attempts()),
             default=(0, 0),
         )
 
@@ -172,6 +180,7 @@ class MetadataPool:
         assembly.members -= 1
         if not assembly.members:
             del self._assemblies[assembly.size]
+        self._note_held()
         self._wake()
 
     def wait_for_news(self, peer: Endpoint, wake: Callable[[], None]) -> None:
@@ -247,6 +256,27 @@ class MetadataPool:
         for wake in sleepers.values():
             wake()
 
+    def close(self) -> None:
+        """Drop what is unfinished; nobody works on it any more."""
+        self._assemblies.clear()
+        self._members.clear()
+        self._note_held()
+
+    def attempts(self) -> Iterator[tuple[int, Attempt]]:
+        """Yield the attempts at a whole, each with the size that the whole is said to have."""
+        for assembly in self._assemblies.values():
+            for attempt in assembly.attempts():
+                yield assembly.size, attempt
+
+    def drop(self, attempt: Attempt) -> None:
+        """Let an attempt begin again without pieces."""
+        attempt.reset()
+        self._note_held()
+        self._wake()
+
+    def _note_held(self) -> None:
+        self._allowance.note(self, self.buffered_bytes)
+
     def _complete(self, whole: bytes) -> None:
         self._metadata = whole
         self._wake()
@@ -290,11 +320,6 @@ class MetadataPool:
                 member.forgive()
         self._wake()
 
-    def _attempts(self) -> Iterator[tuple[Assembly, Attempt]]:
-        for assembly in self._assemblies.values():
-            for attempt in assembly.attempts():
-                yield assembly, attempt
-
     def _make_room(self, growing: Attempt) -> None:
         """Drop pieces of the largest claim, beginning with its least advanced attempt.
 
@@ -304,14 +329,15 @@ class MetadataPool:
         while self.buffered_bytes > BUFFERED_BYTES_MAX:
             _, _, victim = max(
                 (
-                    (assembly.size, -attempt.total_bytes, attempt)
-                    for assembly, attempt in self._attempts()
+                    (size, -attempt.total_bytes, attempt)
+                    for size, attempt in self.attempts()
                     if attempt is not growing and attempt.pieces
                 ),
                 key=lambda candidate: candidate[:2],
             )
-            victim.reset()
-            self._wake()
+            self.drop(victim)
+        self._note_held()
+        self._allowance.make_room(growing)
 
 
 def _is_sound(message: MetadataPiece, size: int) -> bool:

@@ -5,7 +5,7 @@ the operating system raise into `PeerDisconnected` and `PeerTimeout`. It decides
 at a time uses it.
 
 Opening the stream is the caller's work; closing it is done here, when the `async with` block is
-left, in whatever way.
+left, in whatever way, unless the peer was handed over before.
 """
 
 import math
@@ -69,6 +69,8 @@ class PeerStream:
         self._stream = stream
         self._waiting = trio.CancelScope()
         self._is_woken = False
+        self._is_sending = False
+        self._is_handed_over = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -183,10 +185,26 @@ class PeerStream:
             await trio.lowlevel.checkpoint()
             return
         with self._deadline(SEND_TIMEOUT_S), self._disconnections():
+            self._is_sending = True
             await self._stream.send_all(data)
+            self._is_sending = False
+
+    def hand_over(self) -> "PeerStream | None":
+        """Pass the peer on, so that the end of the block leaves it connected.
+
+        Returns:
+            The same peer, for a block of its own that begins at once; None if it is fit for nothing
+            but being closed, be it that a message was cut in two.
+        """
+        if self._is_sending or self.connection.state is not State.OPEN:
+            return None
+        self._is_handed_over = True
+        return PeerStream(self._stream, self.connection)
 
     async def aclose(self) -> None:
         """Close connection and stream; takes at most a second, even when cancelled."""
+        if self._is_handed_over:
+            return
         self.connection.close()
         with (
             trio.move_on_after(_CLOSE_TIMEOUT_S, shield=True),

@@ -27,6 +27,7 @@ from magnet.errors import (
     PeerDisconnected,
     PeerError,
     PeerTimeout,
+    ProxyError,
 )
 from magnet.sources.source import LINK, Candidate, Hints
 
@@ -68,7 +69,8 @@ def pause_after(error: PeerError) -> float | None:
             return BARE_PAUSE_S
         case MetadataRejected():
             return REJECTED_PAUSE_S
-        case PeerDisconnected(stage="connecting") | PeerTimeout():
+        # A proxy says little of why it fails, and may fail all peers at once while it restarts.
+        case PeerDisconnected(stage="connecting") | PeerTimeout() | ProxyError():
             return UNREACHED_PAUSE_S
         case PeerDisconnected():
             return BUSY_PAUSE_S
@@ -181,6 +183,13 @@ class Ranking:
             peer.rank, peer.tries = None, TRIES_MAX
             self._liars_per_block[peer.block] += 1
 
+    def forget(self, source: str) -> None:
+        """Give up all peers that only one source names, until another does so too."""
+        for peer in self._peers.values():
+            if peer.sources == {source} and peer.tries < TRIES_MAX:
+                peer.sources.clear()
+                peer.rank, peer.tries = None, TRIES_MAX
+
     def _has_room_for(self, candidate: Candidate) -> bool:
         endpoint = candidate.endpoint
         return (
@@ -193,10 +202,13 @@ class Ranking:
     def _agree(self, peer: _Peer, candidate: Candidate) -> None:
         if candidate.source in peer.sources:
             return
+        is_forgotten = not peer.sources
         peer.sources.add(candidate.source)
         hints = _merged(peer.candidate.hints, candidate.hints)
         peer.candidate = peer.candidate._replace(hints=hints)
-        if peer.rank is not None:
+        if is_forgotten:
+            peer.tries = 0
+        if is_forgotten or peer.rank is not None:
             self._wait(peer)
 
     def _wait(self, peer: _Peer) -> None:

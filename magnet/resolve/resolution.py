@@ -10,6 +10,7 @@ the same peers, and if need be others, are then asked for the piece layers.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -20,17 +21,21 @@ import trio
 from dht.contact import Endpoint
 from dht.errors import NodeClosed
 from magnet.errors import MetadataRejected, PeerDisconnected, PeerError, PeerTimeout
+from magnet.peer.allowance import Allowance
 from magnet.peer.fetch import fetch_metadata, prepare_fetch
 from magnet.peer.fetch_layers import fetch_layers, prepare_layers, wait_handshakes
 from magnet.peer.introductions import Introductions
 from magnet.peer.layer_pool import LayerPool
 from magnet.peer.metadata_pool import MetadataPool
+from magnet.peer.metadata_server import MetadataServer
 from magnet.peer.stream import PeerStream
 from magnet.resolve.admission import Admission
 from magnet.resolve.completion import Completion
+from magnet.resolve.giving import Giving
 from magnet.resolve.ranking import Ranking
 from magnet.resolve.report import DELIVERED, NOT_NEEDED, UNFINISHED, Report
-from magnet.sources.source import PEX, Candidate, PeerSource, SourceRecord, Wanted
+from magnet.sources.reach import Reach
+from magnet.sources.source import PEX, PUBLIC, Candidate, PeerSource, SourceRecord, Wanted
 from magnet.transport.carrier import Transport
 from magnet.transport.dial import Dialer, Dialled
 from magnet.transport.stages import CONNECTING
@@ -58,11 +63,17 @@ class Means(NamedTuple):
         admission: Places for connections.
         dialer: Reaches peers.
         rng: Makes peer ids and draws lots.
+        giving: Takes peers that lack what we have found.
+        reach: Decides whom we may dial.
+        allowance: Bounds the unfinished metadata.
     """
 
     admission: Admission
     dialer: Dialer
     rng: Random
+    giving: Giving
+    reach: Reach
+    allowance: Allowance
 
 
 class Resolution:
@@ -82,7 +93,11 @@ class Resolution:
             means: What all links share.
         """
         link = wanted.link
-        self.pool = MetadataPool(info_hash=link.info_hash, info_hash_v2=link.info_hash_v2)
+        self.pool = MetadataPool(
+            info_hash=link.info_hash,
+            info_hash_v2=link.info_hash_v2,
+            allowance=means.allowance,
+        )
         self.completion = Completion()
         self._wanted = wanted
         self._report = report
@@ -96,6 +111,9 @@ class Resolution:
         self._is_queueing = False
         self._is_brought = False
         self._closed: NodeClosed | None = None
+        self._is_private = False
+        self._public_searches: list[trio.CancelScope] = []
+        self._server: MetadataServer | None = None
         report.measure = self.pool.progress
 
     async def run(self, sources: Iterable[PeerSource]) -> None:
@@ -104,7 +122,7 @@ class Resolution:
         Raises:
             NodeClosed: The node was closed meanwhile.
         """
-        with self._means.admission.link():
+        with self._means.admission.link(), closing(self.pool):
             async with trio.open_nursery() as nursery:
                 for source in sources:
                     nursery.start_soon(self._run_source, source)
@@ -130,8 +148,14 @@ class Resolution:
     async def _run_source(self, source: PeerSource) -> None:
         record = SourceRecord(source.name)
         self._report.sources.append(record)
+        scope = trio.CancelScope()
+        if source.name in PUBLIC:
+            self._public_searches.append(scope)
+            if self._is_private:
+                scope.cancel()
         try:
-            await source.run(self._wanted, _Listener(self, record), record)
+            with scope:
+                await source.run(self._wanted, _Listener(self, record), record)
         except NodeClosed as error:
             self._closed = error
             self._tell()
@@ -152,7 +176,10 @@ class Resolution:
         return self._ranking.ready_at(now=now) > now and not self._means.admission.is_crowded
 
     def take_peer(self, candidate: Candidate, record: SourceRecord) -> None:
-        """Take a peer from a source."""
+        """Take a peer from a source, if we may dial it."""
+        is_unwanted = self._is_private and candidate.source in PUBLIC
+        if is_unwanted or not self._means.reach.allows(candidate.endpoint):
+            return
         if record.first_peer_s is None:
             record.first_peer_s = self._elapsed_s()
         if not self._ranking.add(candidate):
@@ -181,7 +208,16 @@ class Resolution:
                 knows_v2=self._wanted.link.info_hash_v2 is not None,
                 now=trio.current_time(),
             )
+            if self.completion.info is not None and self.completion.info.private:
+                self._leave_public()
         self._tell()
+
+    def _leave_public(self) -> None:
+        """Search no more where private torrents are not at home. Spec: BEP 27."""
+        self._is_private = True
+        self._ranking.forget(PEX)
+        for scope in self._public_searches:
+            scope.cancel()
 
     # Attempts
 
@@ -315,7 +351,17 @@ class Resolution:
             candidate.endpoint,
             self._introductions if trial.asks_names else None,
             afterwards=partial(self._continue, candidate.endpoint, trial),
+            parting=self._part,
         )
+
+    def _part(self, peer: PeerStream) -> None:
+        """Give a peer the metadata, if it is whole and all that was needed."""
+        raw_info = self.pool.metadata
+        if raw_info is None or self.completion.info is None or not self._is_over:
+            return
+        if self._server is None:
+            self._server = MetadataServer(raw_info)
+        self._means.giving.take(peer, self._server)
 
     async def _reach(self, candidate: Candidate, opening: bytes) -> Dialled:
         """Dial a peer; if that fails, have it introduced to us by whoever named it."""

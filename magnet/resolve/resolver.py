@@ -5,7 +5,8 @@
 
 One resolver serves any number of links at once: they share the node, the places for connections and
 the node's flow budget. Cancelling a call to `resolve`, at any point, ends whatever was begun for
-it: searches, connections and tasks.
+it: searches, connections and tasks. A link that is resolved leaves nothing but a few connections to
+peers that lack the metadata, which are given it for a moment, or until the resolver is closed.
 """
 
 from collections.abc import AsyncIterator
@@ -18,15 +19,21 @@ import trio
 
 from dht.background import open_background
 from dht.errors import DhtError, NotBootstrapped
+from dht.keyspace import InfoHash
 from dht.logs import get_logger
 from dht.node import Node
 from magnet.errors import ResolveError, ResolveTimeout
 from magnet.metainfo.info import Info
 from magnet.metainfo.torrent import build_torrent
+from magnet.peer.allowance import Allowance
+from magnet.peer.hash_server import HashServer
 from magnet.resolve.admission import Admission
 from magnet.resolve.completion import Completion
+from magnet.resolve.giving import Giving
 from magnet.resolve.report import Report
 from magnet.resolve.resolution import Means, Resolution
+from magnet.seeder import Seeder
+from magnet.sources.reach import Reach
 from magnet.sources.source import DHT_KEY, SourceRecord, Wanted
 from magnet.sources.updatable import follow_key
 from magnet.sources.usual import SourceChoice, open_usual_sources
@@ -67,9 +74,12 @@ class Resolved:
 class Resolver:
     """Resolves links with the help of a DHT node; made by `open_resolver`."""
 
-    def __init__(self, node: Node, means: Means, choose: SourceChoice) -> None:
+    def __init__(
+        self, node: Node, means: Means, choose: SourceChoice, seeder: Seeder | None
+    ) -> None:
         """Made by `open_resolver`."""
         self._node = node
+        self._seeder = seeder
         self._means = means
         self._choose = choose
         self._joined_at: float | None = None
@@ -96,7 +106,7 @@ class Resolver:
             ResolveError: It was found but cannot be used.
             NodeClosed: The node was closed meanwhile.
         """
-        given = parse_magnet(link) if isinstance(link, str) else link
+        given = self._parse(link) if isinstance(link, str) else link
         story = report if report is not None else Report()
         story.began_at = trio.current_time()
         work: Resolution | None = None
@@ -113,7 +123,14 @@ class Resolver:
         if work is None or work.pool.metadata is None:
             raise ResolveTimeout(timeout_s, story.failures())
         story.shortfall = work.completion.shortfall()
-        return _resolved(named, work.pool.metadata, work.completion, story)
+        resolved = _resolved(named, work.pool.metadata, work.completion, story)
+        if self._seeder is not None:
+            layers = HashServer(work.completion.layers(), resolved.info.piece_length)
+            self._seeder.offer(resolved.raw_info, _keys(resolved.info), layers)
+        return resolved
+
+    def _parse(self, link: str) -> MagnetLink:
+        return parse_magnet(link, bound=self._means.reach.scope)
 
     async def _follow(self, link: MagnetLink, report: Report) -> MagnetLink:
         """Find the torrent that the owner of a public key has published last. Spec: BEP 46."""
@@ -147,6 +164,8 @@ async def open_resolver(
     connections_max: int | None = None,
     dialer: Dialer | None = None,
     sources: SourceChoice | None = None,
+    reach: Reach | None = None,
+    seeder: Seeder | None = None,
     rng: Random | None = None,
 ) -> AsyncIterator[Resolver]:
     """Give a resolver for the time of the block.
@@ -156,20 +175,29 @@ async def open_resolver(
         connections_max: Connections over all links; by default as many as the node's budget allows.
         dialer: Reaches peers; if None by TCP, and by uTP on the node's sockets.
         sources: Chooses where peers are looked for; if None everywhere.
+        reach: Decides which peers may be dialled; if None, those that the node's own addresses
+            lead to.
+        seeder: If given, serves what is resolved to whoever connects, but for private torrents.
         rng: Makes peer ids and draws lots; the system's randomness if None.
     """
     dice = rng if rng is not None else SystemRandom()
     async with AsyncExitStack() as stack:
         if dialer is None:
             dialer = await stack.enter_async_context(open_dialer(node, rng=dice))
-        means = Means(Admission(node.budget, connections_max), dialer, dice)
-        if sources is None:
-            usual = open_usual_sources(node, means.admission.pass_budget)
-            sources = await stack.enter_async_context(usual)
         background = await stack.enter_async_context(open_background())
-        resolver = Resolver(node, means, sources)
+        within = reach if reach is not None else Reach(node.endpoints)
+        admission = Admission(node.budget, connections_max)
+        means = Means(admission, dialer, dice, Giving(background), within, Allowance())
+        if sources is None:
+            usual = open_usual_sources(node, admission.pass_budget)
+            sources = await stack.enter_async_context(usual)
+        resolver = Resolver(node, means, sources, seeder)
         background.start_soon(resolver._note_joining)
         yield resolver
+
+
+def _keys(info: Info) -> tuple[InfoHash, ...]:
+    return MagnetLink(info_hash=info.info_hash, info_hash_v2=info.info_hash_v2).swarm_keys()
 
 
 def _resolved(

@@ -6,6 +6,7 @@ which we have no address is not reached at all.
 """
 
 from collections.abc import Mapping
+from typing import Final, Self
 
 from dht.contact import (
     Endpoint,
@@ -17,6 +18,8 @@ from dht.contact import (
     is_allowed,
     scope_of,
 )
+
+_NEAR: Final = (Scope.LINK_LOCAL, Scope.PRIVATE, Scope.DOCUMENTATION)
 
 
 class Reach:
@@ -34,6 +37,29 @@ class Reach:
             family: scope_of(at) if any(at[:-2]) else Scope.GLOBAL for family, at in bound.items()
         }
 
+    @classmethod
+    def by_proxy(cls, scope: Scope) -> Self:
+        """Return what a proxy reaches, which may have addresses in both families.
+
+        Args:
+            scope: How far.
+        """
+        reach = cls({family: Endpoint(bytes(family.endpoint_bytes)) for family in Family})
+        reach._scopes = dict.fromkeys(Family, scope)
+        return reach
+
+    @property
+    def scope(self) -> Scope:
+        """The scope by which a link is read, before each of its addresses is judged by itself.
+
+        It is the nearest of ours, since from there the wide world is reached as well; only if all
+        of ours are in this machine, nothing else is.
+        """
+        scopes = set(self._scopes.values())
+        if scopes == {Scope.LOOPBACK}:
+            return Scope.LOOPBACK
+        return next((it for it in _NEAR if it in scopes), Scope.GLOBAL)
+
     @property
     def families(self) -> tuple[Family, ...]:
         """The families that we have an address in, IPv4 first."""
@@ -48,8 +74,7 @@ class Reach:
         try:
             family = family_of(endpoint(host, 0))
         except ValueError:
-            scopes = set(self._scopes.values())
-            return Scope.LOOPBACK if scopes == {Scope.LOOPBACK} else Scope.GLOBAL
+            return Scope.LOOPBACK if self.scope is Scope.LOOPBACK else Scope.GLOBAL
         return self._scopes.get(family, Scope.GLOBAL)
 
     def host(self, family: Family) -> str:

@@ -16,12 +16,16 @@ from dht.keyspace import InfoHash
 from magnet.uri import MagnetLink
 
 DHT: Final = "dht"
+DHT_V2: Final = "dht v2"
 DHT_KEY: Final = "dht key"
 LINK: Final = "link"
 LSD: Final = "lsd"
 PEX: Final = "pex"
 """Names of sources there is one of; `DHT_KEY` finds no peers, but what a public key leads to.
 Trackers and exact sources are called by their URL."""
+
+PUBLIC: Final = frozenset([DHT, DHT_V2, LSD, PEX])
+"""Sources that a private torrent has no use of. Spec: BEP 27."""
 
 
 class Wanted(NamedTuple):
@@ -115,7 +119,8 @@ class Findings(Protocol):
 
         Args:
             raw_info: As received. It is checked here against the hashes of the link.
-            piece_layers: The piece layers that came with it, unchecked, by root. Spec: BEP 52.
+            piece_layers: The piece layers that came with it, by root, each of which is what its
+                root says: `magnet.metainfo.layers.check_layers`. Spec: BEP 52.
 
         Returns:
             Whether its hash is right, which ends the resolve.

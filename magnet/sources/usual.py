@@ -15,7 +15,7 @@ from magnet.sources.http_client import Admission
 from magnet.sources.link import LinkSource
 from magnet.sources.lsd.source import open_neighbourhood
 from magnet.sources.named import open_named_sources
-from magnet.sources.source import DHT, PeerSource, Wanted
+from magnet.sources.source import DHT, DHT_V2, PeerSource, Wanted
 
 SourceChoice: TypeAlias = Callable[[Wanted], list[PeerSource]]
 """Decides which sources a link is given."""
@@ -29,7 +29,7 @@ def relayed_sources(node: Node) -> SourceChoice:
     """
 
     def choose(wanted: Wanted) -> list[PeerSource]:
-        names = (DHT, f"{DHT} v2")
+        names = (DHT, DHT_V2)
         searches = [
             DhtSource(node, key, name) for key, name in zip(wanted.keys, names, strict=False)
         ]

@@ -23,6 +23,7 @@ from magnet.peer.handshake import Reserved, encode_handshake, generate_peer_id
 from magnet.peer.hash_server import HashServer
 from magnet.peer.hashes import are_proven, layer_ranges
 from magnet.peer.metadata_pool import MetadataPool
+from magnet.peer.shelf import COUNT_MAX, Shelf
 from magnet.peer.stream import HANDSHAKE_TIMEOUT_S, PeerStream
 from magnet.peer.ut_metadata import MetadataPiece, MetadataReject
 from magnet.peer.wire import (
@@ -352,3 +353,85 @@ async def test_cancelled_while_it_begins_to_listen_it_leaves_nothing_open(
         async with open_seeder({}, hosts=["127.0.0.1"] * 3, rng=Random(1)):
             raise AssertionError
     assert [it.socket.fileno() for it in opened] == [-1, -1]
+
+
+def raw_of(number: int, size: int = 100) -> bytes:
+    """Return metadata of a torrent that differs from the others."""
+    return b"d4:name4:%04d6:pieces%d:%be" % (number, size, bytes(size))
+
+
+def key_of(raw: bytes) -> InfoHash:
+    return InfoHash(hashlib.sha1(raw).digest())
+
+
+async def is_served(seeder: Seeder, key: InfoHash) -> bool:
+    """Tell whether somebody who comes for a torrent gets an answer."""
+    connection = PeerConnection.initiator(key, generate_peer_id(Random(2)), WISH)
+    async with served(seeder) as stream, PeerStream(stream, connection) as peer:
+        try:
+            await peer.wait_handshake_completed()
+        except PeerDisconnected:
+            return False
+        return True
+
+
+async def test_torrent_with_another_hash_is_not_taken() -> None:
+    seeder = make_seeder()
+    with pytest.raises(ValueError, match="another hash"):
+        seeder.offer(raw_of(1), [UNKNOWN_HASH])
+    assert not await is_served(seeder, UNKNOWN_HASH)
+
+
+async def test_private_torrent_is_not_taken() -> None:
+    """Spec: BEP 27."""
+    seeder = Seeder({}, [parse_endpoint("127.0.0.1:6881")], Random(1))
+    seeder.offer(PRIVATE, [PRIVATE_HASH])
+    assert not await is_served(seeder, PRIVATE_HASH)
+
+
+async def test_oldest_offer_gives_way_and_what_was_there_from_the_start_does_not() -> None:
+    seeder = make_seeder()
+    seeder.offer(RAW, [HASH, V2_HASH])
+    raws = [raw_of(number) for number in range(COUNT_MAX + 1)]
+    for raw in raws:
+        seeder.offer(raw, [key_of(raw)])
+        seeder.offer(raw, [key_of(raw)])
+    served = [await is_served(seeder, key) for key in (HASH, *map(key_of, raws[:2]))]
+    assert served == [True, False, True]
+
+
+async def test_layers_count_for_the_room_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = HashServer({ROOT: LAYER}, 16_384)
+    seeder = Seeder({}, [parse_endpoint("127.0.0.1:6881")], Random(1))
+    monkeypatch.setattr(seeder, "_shelf", Shelf(bytes_max=len(raw_of(1)) + hashes.size))
+    for number in (1, 2):
+        seeder.offer(raw_of(number), [key_of(raw_of(number))], hashes)
+    assert not await is_served(seeder, key_of(raw_of(1)))
+    assert await is_served(seeder, key_of(raw_of(2)))
+
+
+async def test_whoever_came_in_time_is_served_on() -> None:
+    seeder = make_seeder()
+    raw = raw_of(1)
+    seeder.offer(raw, [key_of(raw)])
+    async with peer_of(seeder, key_of(raw)) as peer:
+        for number in range(2, COUNT_MAX + 2):
+            seeder.offer(raw_of(number), [key_of(raw_of(number))])
+        peer.connection.request_metadata(0)
+        event = await peer.next_event()
+        while not isinstance(event, MetadataPiece):
+            event = await peer.next_event()
+    assert event.data == raw
+    assert not await is_served(seeder, key_of(raw))
+
+
+async def test_offered_torrent_is_found_by_who_speaks_encrypted_only() -> None:
+    seeder = Seeder({}, [parse_endpoint("127.0.0.1:6881")], Random(1))
+    seeder.offer(RAW, [HASH])
+    pool = MetadataPool(info_hash=HASH)
+    connection = prepare_fetch(REMOTE, info_hash=HASH, rng=Random(3))
+    async with served(seeder) as stream:
+        opening = connection.data_to_send()
+        encrypted = await encrypt(stream, HASH, opening=opening, rng=Random(3))
+        await fetch_metadata(encrypted, connection, pool, REMOTE)
+    assert pool.metadata == RAW

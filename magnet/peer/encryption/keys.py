@@ -69,7 +69,15 @@ class StreamKeys:
 
     def __init__(self, info_hashes: Iterable[InfoHash]) -> None:
         """Prepare for some torrents, for v2 by their truncated hash."""
-        self._by_digest = {sha1(b"req2" + key).digest(): key for key in info_hashes}
+        self._by_digest = {_digest(key): key for key in info_hashes}
+
+    def add(self, info_hash: InfoHash) -> None:
+        """Understand one torrent more."""
+        self._by_digest[_digest(info_hash)] = info_hash
+
+    def discard(self, info_hash: InfoHash) -> None:
+        """Understand a torrent no longer."""
+        self._by_digest.pop(_digest(info_hash), None)
 
     def find(self, name: bytes, secret: bytes) -> InfoHash | None:
         """Return the torrent that an initiator names; None for one that is not among ours.
@@ -88,7 +96,7 @@ def sync_mark(secret: bytes) -> bytes:
 
 def stream_name(info_hash: InfoHash, secret: bytes) -> bytes:
     """Return the `HASH_BYTES` by which an initiator names a torrent."""
-    return _mix(sha1(b"req2" + info_hash).digest(), sha1(b"req3" + secret).digest())
+    return _mix(_digest(info_hash), sha1(b"req3" + secret).digest())
 
 
 def initiator_key(info_hash: InfoHash, secret: bytes) -> bytes:
@@ -99,6 +107,10 @@ def initiator_key(info_hash: InfoHash, secret: bytes) -> bytes:
 def responder_key(info_hash: InfoHash, secret: bytes) -> bytes:
     """Return the RC4 key of what the responder sends, `HASH_BYTES` long."""
     return sha1(b"keyB" + secret + info_hash).digest()
+
+
+def _digest(info_hash: InfoHash) -> bytes:
+    return sha1(b"req2" + info_hash).digest()
 
 
 def _mix(one: bytes, other: bytes) -> bytes:

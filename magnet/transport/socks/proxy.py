@@ -78,18 +78,27 @@ class SocksProxy:
 
         Raises:
             PeerTimeout: The proxy took longer than `PROXY_TIMEOUT_S`.
+            PeerDisconnected: It hung up in the middle, or we can bind no socket towards it.
             ProxyError: It cannot be used, or not for datagrams.
         """
         with stage(CONNECTING, PROXY_TIMEOUT_S):
-            control, bound = await self._request(Command.UDP_ASSOCIATE, _NOBODY)
+            control, sock = await self._associate(scope)
         async with control, open_background() as background:
-            relay = _relay_endpoint(control, bound)
-            sock = RelayedSocket(_bind_towards(control), relay, scope)
             try:
                 background.start_soon(_watch, control, sock)
                 yield sock
             finally:
                 sock.close()
+
+    async def _associate(self, scope: Scope) -> tuple[trio.SocketStream, RelayedSocket]:
+        """Ask for a relay; return the stream that it hangs on, and a socket that speaks to it."""
+        control, bound = await self._request(Command.UDP_ASSOCIATE, _NOBODY)
+        try:
+            relay = _relay_endpoint(control, bound)
+            return control, RelayedSocket(_bind_towards(control), relay, scope)
+        except BaseException:
+            await trio.aclose_forcefully(control)
+            raise
 
     async def _request(
         self, command: Command, to: Endpoint | HostPort
@@ -144,8 +153,12 @@ def _relay_endpoint(control: trio.SocketStream, bound: Endpoint | HostPort) -> E
 def _bind_towards(control: trio.SocketStream) -> socket.socket:
     """Bind a UDP socket to the address from which the proxy is reached, and to no other."""
     sock = socket.socket(control.socket.family, socket.SOCK_DGRAM)
-    sock.setblocking(False)
-    sock.bind((control.socket.getsockname()[0], 0))
+    try:
+        sock.setblocking(False)
+        sock.bind((control.socket.getsockname()[0], 0))
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 

@@ -14,7 +14,7 @@ from random import Random, SystemRandom
 import trio
 
 from dht.background import open_background
-from dht.contact import Endpoint, Family, family_of
+from dht.contact import Endpoint, Family, family_of, is_allowed
 from dht.node import Node
 from dht.ratelimit import FlowBudget
 from dht.udp import Datagram, UdpSocket
@@ -97,10 +97,13 @@ class UtpSocket:
 
         Raises:
             PeerTimeout: Nobody answered, some seconds long.
-            PeerDisconnected: The peer refused, or we have no socket of its family.
+            PeerDisconnected: The peer refused, or cannot or must not be reached.
         """
-        if family_of(to) not in self._sockets:
+        socket = self._sockets.get(family_of(to))
+        if socket is None:
             raise PeerDisconnected(CONNECTING, "no socket of this address family")
+        if not is_allowed(to, socket.scope):
+            raise PeerDisconnected(CONNECTING, "out of our reach")
         await self._admission(to)
         begun_at = trio.current_time()
         connection = self._multiplexer.connect(to, now=begun_at)

@@ -1,8 +1,12 @@
+import re
+from unittest.mock import patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from magnet.errors import InvalidMetainfo, MetainfoFault
+from magnet.metainfo import paths as paths_module
 from magnet.metainfo.paths import (
     DEPTH_MAX,
     ELEMENT_BYTES_MAX,
@@ -65,6 +69,34 @@ def test_no_element_can_do_harm(raw: bytes) -> None:
     assert safe not in {".", ".."}
     assert not set(safe) & set('/\\\0<>:"|?*')
     assert safe_element(safe.encode()) == safe
+
+
+PARTS = [
+    "con",
+    "NUL",
+    "Com1",
+    "lpt9",
+    "clock$",
+    "conin$",
+    ".",
+    "..",
+    " ",
+    "a",
+    "-",
+    "[x]",
+    "~^",
+    "A" * 119,
+]
+ascii_elements = st.lists(st.sampled_from(PARTS), max_size=5).map("".join) | st.text(
+    st.characters(max_codepoint=127), max_size=250
+)
+
+
+@given(ascii_elements.map(str.encode))
+def test_what_needs_no_change_is_told_rightly(raw: bytes) -> None:
+    at_once = safe_element(raw)
+    with patch.object(paths_module, "_HARMLESS", re.compile(b"(?!)")):
+        assert safe_element(raw) == at_once
 
 
 @pytest.mark.parametrize(

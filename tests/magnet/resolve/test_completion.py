@@ -13,8 +13,8 @@ import pytest
 import trio
 import trio.testing
 
-from dht.bencode import BValue, encode
-from dht.contact import Endpoint, parse_endpoint
+from dht.bencode import BValue, decode, encode
+from dht.contact import Endpoint, format_endpoint, parse_endpoint
 from dht.keyspace import ID_BYTES, InfoHash
 from dht.node import Node
 from dht.testnet import Testnet
@@ -35,7 +35,18 @@ from magnet.resolve.completion import PATIENCE_S, PATIENCE_V1_S, Completion
 from magnet.resolve.report import Report
 from magnet.resolve.resolver import Resolved, open_resolver
 from magnet.resolve.timeline import timeline
-from magnet.sources.source import Findings, SourceRecord, Wanted
+from magnet.sources.link import LinkSource
+from magnet.sources.source import (
+    DHT,
+    DHT_V2,
+    LSD,
+    PEX,
+    Candidate,
+    Findings,
+    PeerSource,
+    SourceRecord,
+    Wanted,
+)
 from magnet.uri import MagnetLink
 from tests.magnet.resolve.cutting import cancel_after
 from tests.magnet.resolve.peers import Peer, hanging_up, link_to, listening, silent
@@ -273,8 +284,8 @@ async def test_source_may_bring_the_layers_too(node: Node, monkeypatch: pytest.M
     assert layers_of(resolved) == {ROOT: LAYER}
 
 
-@pytest.mark.parametrize("layers", [None, {}, {ROOT: LAYER[::-1]}], ids=["none", "empty", "false"])
-async def test_source_without_true_layers_is_not_enough(
+@pytest.mark.parametrize("layers", [None, {}], ids=["none", "empty"])
+async def test_source_without_layers_is_not_enough(
     node: Node,
     monkeypatch: pytest.MonkeyPatch,
     clock: trio.testing.MockClock,
@@ -284,6 +295,60 @@ async def test_source_without_true_layers_is_not_enough(
     assert resolved.raw_info == V2
     assert resolved.shortfall is not None
     assert trio.current_time() < PATIENCE_S + 1
+
+
+class Lasting:
+    """A source that never ends, and after a while names peers: its own, and one by peer exchange.
+
+    Nobody is there.
+    """
+
+    def __init__(self, name: str, *hosts: str, brings: bytes = b"") -> None:
+        self.name = name
+        self._hosts = hosts
+        self._brings = brings
+
+    async def run(self, wanted: Wanted, found: Findings, record: SourceRecord) -> None:
+        found.metadata(self._brings)
+        await trio.sleep(STALL_S / 2)
+        for host, source in zip(self._hosts, (self.name, PEX), strict=False):
+            found.peer(Candidate(parse_endpoint(f"{host}:1"), wanted.keys[0], source))
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("is_private", [True, False])
+async def test_private_torrent_is_not_searched_for_in_public_once_it_is_known_as_such(
+    node: Node, clock: trio.testing.MockClock, is_private: bool
+) -> None:
+    fields = decode(V2)
+    assert isinstance(fields, dict)
+    raw = encode(fields | {b"private": int(is_private)})
+    tracker = "http://t.example/announce"
+    report = Report()
+    tracking = Lasting(tracker, "127.0.0.7", "127.0.0.8", brings=raw)
+
+    def choose(_: Wanted) -> list[PeerSource]:
+        public = [Lasting(name, "127.0.0.9") for name in (DHT, DHT_V2, LSD)]
+        return [LinkSource(), *public, tracking]
+
+    async with (
+        listening(knowing(raw, nothing)) as peer,
+        open_resolver(node, sources=choose) as resolver,
+    ):
+        link = link_to([peer.endpoint], parse_info(raw))
+        resolved = await resolver.resolve(link, report=report)
+    assert resolved.raw_info == raw
+    lasted = {it.name: it.elapsed_s for it in report.sources}
+    tried = {format_endpoint(it.peer) for it in report.attempts if it.peer != peer.endpoint}
+    for name in (DHT, DHT_V2, LSD):
+        elapsed_s = lasted[name]
+        assert elapsed_s is not None
+        assert (elapsed_s < 1) is is_private
+    tracked_s = lasted[tracker]
+    assert tracked_s is not None
+    assert tracked_s > STALL_S
+    others = set() if is_private else {"127.0.0.8:1", "127.0.0.9:1"}
+    assert tried == {"127.0.0.7:1"} | others
 
 
 async def test_cancelling_anywhere_leaves_nothing_behind(node: Node) -> None:

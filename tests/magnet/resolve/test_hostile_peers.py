@@ -9,9 +9,9 @@ import trio.testing
 
 from dht.node import Node
 from magnet.errors import ResolveTimeout
-from magnet.resolve.report import NOT_NEEDED, UNFINISHED, Report
+from magnet.resolve.report import UNFINISHED, Report
 from magnet.resolve.resolver import open_resolver
-from tests.magnet.resolve.hostile import SCENES, Scene, impostor, never_reading
+from tests.magnet.resolve.hostile import SCENES, Scene, impostor
 from tests.magnet.resolve.peers import RAW, honest, link_to, listening
 
 KINDS = pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
@@ -65,7 +65,6 @@ async def test_crowd_of_all_kinds_does_not_keep_an_honest_peer_from_answering(
         link = link_to([it.endpoint for it in listeners])
         resolved = await resolver.resolve(link, report=report)
     assert resolved.raw_info == RAW
-    # It still waited for those that keep it waiting longest, so nobody waited for them.
-    patient = listeners[list(SCENES).index(never_reading)].endpoint
-    assert {it.outcome for it in report.attempts if it.peer == patient} == {NOT_NEEDED}
+    # Whoever had kept it waiting longest had not exhausted its patience yet.
+    assert "timed out requesting" not in report.outcomes()
     assert UNFINISHED not in report.outcomes()

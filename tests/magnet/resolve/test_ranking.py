@@ -12,6 +12,7 @@ from magnet.errors import (
     PeerDisconnected,
     PeerError,
     PeerTimeout,
+    ProxyError,
     RemoteProtocolError,
 )
 from magnet.resolve.ranking import (
@@ -116,6 +117,7 @@ def test_crowd_is_bounded() -> None:
         (PeerTimeout("requesting", 30.0), UNREACHED_PAUSE_S),
         (PeerDisconnected("connecting", "Connection refused"), UNREACHED_PAUSE_S),
         (HUNG_UP, BUSY_PAUSE_S),
+        (ProxyError("the proxy fails"), UNREACHED_PAUSE_S),
         (MetadataRejected(), BARE_PAUSE_S),
         (MetadataRejected(3), REJECTED_PAUSE_S),
     ],
@@ -123,6 +125,20 @@ def test_crowd_is_bounded() -> None:
 )
 def test_pause_fits_the_reason(error: PeerError, pause_s: float | None) -> None:
     assert pause_after(error) == pause_s
+
+
+def test_source_is_forgotten_with_all_that_nobody_else_names() -> None:
+    ranking = Ranking(Random(1))
+    for number, sources in enumerate(["a", "ab", "b"]):
+        for source in sources:
+            ranking.add(found(nth(number), source=source))
+    ranking.forget("a")
+    taken = {it.endpoint for it in iter(lambda: ranking.take(now=0), None)}
+    assert taken == {nth(1), nth(2)}
+    ranking.add(found(nth(0), source="b"))
+    again = ranking.take(now=0)
+    assert again is not None
+    assert again.endpoint == nth(0)
 
 
 def test_whoever_broke_the_protocol_is_not_tried_again() -> None:

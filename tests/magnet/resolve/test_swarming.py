@@ -15,6 +15,7 @@ from magnet.peer.stream import PeerStream
 from magnet.peer.ut_pex import TAKEN_PER_MESSAGE_MAX, PexMessage, PexPeer, encode_pex_message
 from magnet.resolve.report import Report
 from magnet.resolve.resolver import open_resolver
+from magnet.uri import format_magnet
 from tests.magnet.resolve.peers import RAW, Peer, honest, link_to, listening, silent
 
 BARE = ExtensionHandshake(ids=LOCAL_IDS)
@@ -72,6 +73,27 @@ async def test_peer_that_can_only_name_others_does_not_hold_up_other_links(
         nursery.cancel_scope.cancel()
     assert resolved.raw_info == RAW
     assert trio.current_time() - began_at < LINGER_S / 4
+
+
+async def test_peers_out_of_our_reach_are_not_tried_whoever_names_them(
+    node: Node, clock: trio.testing.MockClock
+) -> None:
+    report = Report()
+    others = [parse_endpoint(it) for it in ("[::1]:9", "8.8.8.8:9", "192.168.1.1:9")]
+    async with open_resolver(node) as resolver, listening(naming(*others)) as gossip:
+        with trio.move_on_after(10):
+            await resolver.resolve(link_to([*others, gossip.endpoint]), report=report)
+    assert {it.peer for it in report.attempts} == {gossip.endpoint}
+    assert report.peers_found == 1
+
+
+async def test_text_of_a_link_is_read_by_where_we_are(node: Node) -> None:
+    report = Report()
+    async with open_resolver(node) as resolver, listening(honest()) as giver:
+        text = format_magnet(link_to([parse_endpoint("8.8.8.8:9"), giver.endpoint]))
+        resolved = await resolver.resolve(text, report=report)
+    assert resolved.raw_info == RAW
+    assert report.peers_found == 1
 
 
 async def test_peers_lead_to_peers(node: Node, clock: trio.testing.MockClock) -> None:

@@ -231,17 +231,15 @@ async def test_wait_for_our_own_leave_is_no_fault_of_the_server(
     autojump_clock.autojump_threshold = 0.02
     asked_at: list[float] = []
 
+    def note() -> None:
+        asked_at.append(trio.current_time())
+
     async def admit_late(_: Endpoint) -> None:
         await trio.sleep(100)
 
     async with open_http_client(reach, names, admit_late) as client:
         async with serving(response(BODY)) as url:
-            body = await client.get(
-                url,
-                bytes_max=1_000,
-                timeout_s=5,
-                asking=lambda: asked_at.append(trio.current_time()),
-            )
+            body = await client.get(url, bytes_max=1_000, timeout_s=5, asking=note)
         async with serving(None) as url:
             assert (await error_of(client, url, timeout_s=2)).fault is SourceFault.TIMEOUT
     assert body == BODY

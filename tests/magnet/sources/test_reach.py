@@ -2,7 +2,7 @@
 
 import pytest
 
-from dht.contact import Family, Scope, endpoint
+from dht.contact import Family, Scope, endpoint, family_of
 from magnet.sources.reach import Reach
 
 LOOPBACK = Reach({Family.IPV4: endpoint("127.0.0.1", 0), Family.IPV6: endpoint("::1", 0)})
@@ -42,6 +42,28 @@ def test_scope_by_which_a_host_is_judged() -> None:
     assert MIXED.scope_towards("localhost") is Scope.GLOBAL
     assert MIXED.scope_towards("192.168.1.1") is Scope.PRIVATE
     assert EVERYWHERE.scope_towards("::1") is Scope.GLOBAL
+
+
+@pytest.mark.parametrize(
+    ("hosts", "scope"),
+    [
+        (["127.0.0.1", "::1"], Scope.LOOPBACK),
+        (["127.0.0.1", "::"], Scope.GLOBAL),
+        (["0.0.0.0"], Scope.GLOBAL),
+        (["192.168.1.2", "::"], Scope.PRIVATE),
+    ],
+)
+def test_scope_by_which_a_link_is_read(hosts: list[str], scope: Scope) -> None:
+    ends = [endpoint(host, 0) for host in hosts]
+    assert Reach({family_of(at): at for at in ends}).scope is scope
+
+
+def test_proxy_reaches_both_families() -> None:
+    reach = Reach.by_proxy(Scope.GLOBAL)
+    assert reach.scope is Scope.GLOBAL
+    assert [reach.allows(endpoint(it, 1)) for it in ("8.8.8.8", "2600::1")] == [True, True]
+    assert not reach.allows(endpoint("127.0.0.1", 1))
+    assert Reach.by_proxy(Scope.LOOPBACK).allows(endpoint("127.0.0.1", 1))
 
 
 def test_own_addresses() -> None:

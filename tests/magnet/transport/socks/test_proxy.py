@@ -1,5 +1,6 @@
 """Proxies that do as they are told, which is mostly wrong; a real one is in `tests.interop`."""
 
+import errno
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,8 +12,9 @@ import trio.testing
 from dht.background import open_background
 from dht.contact import parse_endpoint
 from dht.udp import Datagram, UdpSocket
-from magnet.errors import PeerTimeout, ProxyError
+from magnet.errors import PeerDisconnected, PeerTimeout, ProxyError
 from magnet.hosts import HostPort
+from magnet.transport.socks import proxy as proxy_module
 from magnet.transport.socks.messages import Credentials, encode_datagram
 from magnet.transport.socks.proxy import PROXY_TIMEOUT_S, SocksProxy
 
@@ -95,6 +97,19 @@ async def test_what_the_peer_says_first_is_left_in_the_stream() -> None:
 async def test_relay_that_is_only_named_is_of_no_use() -> None:
     async with scripted(GREETED, bytes.fromhex("0500000301611ae1")) as proxy:
         with pytest.raises(ProxyError, match="names its relay"):
+            async with proxy.open_relay():
+                pass
+
+
+async def test_relay_towards_which_no_socket_can_be_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EMFILE, "")
+
+    monkeypatch.setattr(proxy_module, "_bind_towards", fail)
+    async with scripted(GREETED, CONNECTED, stays=True) as proxy:
+        with pytest.raises(PeerDisconnected, match="Too many open files"):
             async with proxy.open_relay():
                 pass
 

@@ -43,6 +43,14 @@ async def test_without_a_socket_of_the_family_nobody_is_reached() -> None:
             await utp.connect(parse_endpoint("[::1]:6881"))
 
 
+@pytest.mark.parametrize("to", ["8.8.8.8:6881", "192.168.1.1:6881", "127.0.0.1:0"])
+async def test_nobody_out_of_our_reach_is_dialled(to: str) -> None:
+    async with utp_on("127.0.0.1") as (_, utp):
+        with pytest.raises(PeerDisconnected, match="out of our reach"):
+            await utp.connect(parse_endpoint(to))
+        assert utp.counts.connected == utp.connections == 0
+
+
 async def test_who_accepts_nothing_refuses() -> None:
     async with utp_on("127.0.0.1") as (_, ours), utp_on("127.0.0.1") as (_, theirs):
         with pytest.raises(PeerDisconnected, match="refused"):
