@@ -18,8 +18,8 @@ from magnet.sources.trackers.announce import (
     Event,
 )
 from magnet.sources.trackers.http import decode_announced, decode_scraped
-from magnet.sources.trackers.udp_exchange import UdpExchange
 from magnet.sources.trackers.udp import Scraped, decode_response
+from magnet.sources.trackers.udp_exchange import UdpExchange
 from scripts.fuzzers.fuzzing import Subject, run
 from scripts.fuzzers.mutation import Mutator
 
