@@ -161,11 +161,13 @@ async def update_item(
     Spec: BEP 44 "put", "CAS".
     """
     target = mutable_target(key.public_key, salt)
+    item: MutableItem | None = None
     report: PutReport | None = None
     for _ in range(ROUNDS_MAX):
         searched = await _survey(node, target, salt)
-        held = _newest_mutable(searched)
-        if report is not None and not _is_outdated(report, held):
+        held = _newest_mutable(searched, apart_from=item)
+        is_beaten = item is None or (held is not None and held.seq >= item.seq)
+        if report is not None and not is_beaten:
             return report
         item = key.sign(revise(held), held.seq + 1 if held is not None else 1, salt)
         report = await _put(node, item, _with_expected_seq(searched))
@@ -211,15 +213,19 @@ def _sum_up(copies: Sequence[Item]) -> FoundItem | None:
     return FoundItem(best, sum(it.value == best.value for it in copies), is_forked)
 
 
-def _newest_mutable(searched: Sequence[FindItem]) -> MutableItem | None:
-    best = newest(item for purpose in searched for item in purpose.copies.values())
+def _newest_mutable(
+    searched: Sequence[FindItem], *, apart_from: MutableItem | None = None
+) -> MutableItem | None:
+    """Return the newest copy that was found.
+
+    Args:
+        searched: By whom.
+        apart_from: What we have put ourselves. A copy of the same number with another value was put
+            by somebody at the same moment, and is to be revised even where ours is preferred to it.
+    """
+    copies = (item for purpose in searched for item in purpose.copies.values())
+    best = newest(item for item in copies if item != apart_from)
     return best if isinstance(best, MutableItem) else None
-
-
-def _is_outdated(report: PutReport, held: MutableItem | None) -> bool:
-    """Tell whether somebody shows a better item than was put."""
-    item = report.item
-    return held is not None and isinstance(item, MutableItem) and held.supersedes(item)
 
 
 def _with_expected_seq(searched: Sequence[FindItem]) -> list[tuple[Holder, int | None]]:

@@ -1,6 +1,6 @@
 """Items put and read through running nodes."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 import trio
@@ -11,18 +11,20 @@ from dht.bencode import BValue
 from dht.contact import Endpoint
 from dht.errors import ErrorResponse, InvalidItem, ItemConflict, NodeClosed, NotBootstrapped
 from dht.inquiry import Call
-from dht.items import GET, PUT, ImmutableItem, MutableItem, SigningKey, mutable_target
+from dht.items import GET, PUT, ImmutableItem, Item, MutableItem, SigningKey, mutable_target
 from dht.keyspace import NodeId
 from dht.krpc import ErrorCode
 from dht.node import Node, NodeSettings, open_node
 from dht.publishing import (
     REPUBLISH_MAX_S,
     REPUBLISH_MIN_S,
+    PutReport,
     get_item,
     keep_published,
     put_item,
     update_item,
 )
+from dht.search import Holder
 from dht.testnet import Testnet, open_testnet
 
 KEY = SigningKey(bytes(range(32)))
@@ -243,6 +245,29 @@ async def give(writer: Node, node: Node, item: MutableItem) -> None:
     arguments: dict[bytes, BValue] = {b"k": item.key, b"seq": item.seq, b"sig": item.signature}
     arguments |= {b"token": answer.token, b"v": item.value[2:]}
     assert (await writer.call(at, PUT, arguments)).sender is not None
+
+
+async def test_whom_we_outran_at_one_node_only_is_not_overruled(
+    network: Testnet, writer: Node, reader: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = publishing._put
+    rival: list[MutableItem] = [KEY.sign(b"1:b", 1)]
+
+    async def put_after_the_rival(
+        node: Node, item: Item, holders: Sequence[tuple[Holder, int | None]]
+    ) -> PutReport:
+        while rival:
+            item_of_theirs = rival.pop()
+            for other in [it for it in network.nodes if it not in (writer, reader)][1:]:
+                await give(reader, other, item_of_theirs)
+        return await put(node, item, holders)
+
+    def revise(newest: MutableItem | None) -> bytes:
+        return b"1:a" if newest is None else b"2:a" + newest.value[2:]
+
+    monkeypatch.setattr(publishing, "_put", put_after_the_rival)
+    report = await update_item(writer, KEY, revise)
+    assert (report.item.value, rival) == (b"2:ab", [])
 
 
 async def test_a_fork_is_told(network: Testnet, reader: Node) -> None:
