@@ -111,16 +111,6 @@ def _place(path: Path, info: Info, torrent: bytes, *, is_ours: bool) -> bool:
     return True
 
 
-async def write_whole(path: Path, content: bytes) -> None:
-    """Write a file such that it appears under its name only when it is complete.
-
-    Raises:
-        DiskError: It cannot be written; nothing is left behind.
-    """
-    with _disk_errors(path):
-        await trio.to_thread.run_sync(_write, path, content)
-
-
 async def read_torrent_of(path: Path, link: MagnetLink) -> Info | None:
     """Read the .torrent of a link; None if that path does not hold it, going by the hash."""
 

@@ -17,7 +17,7 @@ from magnet.errors import DiskError, NameTaken
 from magnet.metainfo.info import Info, parse_info
 from magnet.metainfo.merkle import HashTree
 from magnet.metainfo.torrent import build_torrent
-from magnet.resolve.output import read_torrent_of, write_torrent, write_whole
+from magnet.resolve.output import read_torrent_of, write_torrent
 from magnet.uri import MagnetLink
 from tests.magnet.resolve.cutting import cancel_after
 
@@ -107,20 +107,22 @@ async def test_folder_in_place_of_the_file_is_left_alone(tmp_path: Path) -> None
 async def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
     with pytest.raises(DiskError, match="No space left on device"):
-        await write_whole(tmp_path / "name.torrent", b"torrent")
+        await write_torrent(tmp_path, info_named(b"name"), b"torrent")
     assert names_in(tmp_path) == []
 
 
 async def test_failed_write_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await write_whole(tmp_path / "name", b"old")
+    info = info_named(b"name")
+    taken = await write_torrent(tmp_path, info, b"another's")
+    path = await write_torrent(tmp_path, info, b"old")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", failing(errno.EIO))
         with pytest.raises(DiskError):
-            await write_whole(tmp_path / "name", b"new")
-    assert await trio.Path(tmp_path / "name").read_bytes() == b"old"
-    assert names_in(tmp_path) == ["name"]
+            await write_torrent(tmp_path, info, b"new")
+    assert await trio.Path(path).read_bytes() == b"old"
+    assert sorted(names_in(tmp_path)) == sorted([taken.name, path.name])
 
 
 async def test_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_it_is_told(
@@ -258,15 +260,15 @@ async def test_cancelling_anywhere_leaves_no_partial_file(tmp_path: Path) -> Non
     """Cut at once, then after ever more steps until the write is through before that."""
     with trio.CancelScope() as scope:
         scope.cancel()
-        await write_whole(tmp_path / "name", b"whole")
+        await write_torrent(tmp_path, info_named(b"name"), b"whole")
     assert names_in(tmp_path) == []
     for steps in range(1, 100):
         with cancel_after(steps) as scope:
-            await write_whole(tmp_path / "name", b"whole")
-        assert names_in(tmp_path) in ([], ["name"])
+            await write_torrent(tmp_path, info_named(b"name"), b"whole")
+        assert names_in(tmp_path) in ([], ["name.torrent"])
         if not scope.cancelled_caught:
             break
-    assert await trio.Path(tmp_path / "name").read_bytes() == b"whole"
+    assert await trio.Path(tmp_path / "name.torrent").read_bytes() == b"whole"
 
 
 async def test_same_torrent_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
